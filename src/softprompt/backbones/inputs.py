@@ -1,0 +1,56 @@
+"""Padding, masks and positions: pure functions of lists and tensors, nothing of models.
+
+Dimensions: B rows, S positions, E input-embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Side = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One batch as a network receives it.
+
+    Args:
+        embeddings: `[B, S, E]`; what stands at pads does not matter.
+        mask: true at real positions, `[B, S]`.
+        segments: segment ids `[B, S]`, or None.
+    """
+
+    embeddings: Float[Tensor, "B S E"]
+    mask: Bool[Tensor, "B S"]
+    segments: Int[Tensor, "B S"] | None = None
+
+
+def pad_ids(
+    rows: Sequence[Sequence[int]], side: Side = "right", fill: int = 0
+) -> tuple[Int[Tensor, "B S"], Bool[Tensor, "B S"]]:
+    """Pad to the longest row: ids `[B, S]` and the mask of real positions `[B, S]`."""
+    width = max((len(row) for row in rows), default=0)
+    ids = torch.full((len(rows), width), fill, dtype=torch.long)
+    mask = torch.zeros((len(rows), width), dtype=torch.bool)
+    for number, row in enumerate(rows):
+        place = slice(width - len(row), width) if side == "left" else slice(0, len(row))
+        ids[number, place] = torch.tensor(list(row), dtype=torch.long)
+        mask[number, place] = True
+    return ids, mask
+
+
+def positions_from_mask(mask: Bool[Tensor, "B S"], first: int) -> Int[Tensor, "B S"]:
+    """Positions that count real tokens from `first`, whatever the padding side, `[B, S]`.
+
+    With `first` = 0 this is `cumsum − 1` (GPT-like); with `first` = padding_idx + 1 it is
+    RoBERTa's rule, `cumsum·mask + padding_idx`. Pads get `first`, or for RoBERTa the padding
+    index, which no real token looks at.
+    """
+    counted = mask.long().cumsum(dim=-1) * mask.long()
+    return (counted + (first - 1)).clamp(min=max(0, first - 1))

@@ -1,0 +1,208 @@
+"""Find a model by name or path and load it, or say in one sentence why not.
+
+A path, or a `softprompt/…` name that ships in the package, is resolved before any call to the hub;
+without a network the hub is tried once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.tokenizers import TextTokenizer
+from softprompt.backbones.traits import REFUSED_IN_F16, family_of, traits_of
+from softprompt.errors import BackboneError
+from softprompt.text.tokens import Family
+
+PRECISIONS = {
+    "auto": None,
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+}
+_AUTO_CLASSES: dict[Family, str] = {
+    "masked": "AutoModelForMaskedLM",
+    "encoder_decoder": "AutoModelForSeq2SeqLM",
+    "causal": "AutoModelForCausalLM",
+}
+
+
+def shipped_models() -> list[str]:
+    """Names of the backbones that lie in the package."""
+    folder = resources.files("softprompt") / "assets" / "models"
+    if not folder.is_dir():
+        return []
+    return sorted(f"softprompt/{entry.name}" for entry in folder.iterdir() if entry.is_dir())
+
+
+def load_backbone(
+    name: str | Path,
+    *,
+    family: Family | None = None,
+    precision: str = "auto",
+    device: str | None = None,
+) -> Backbone:
+    """Load a frozen language model.
+
+    Args:
+        name: a folder, `softprompt/…` for one that ships in the package, or a name on the hub.
+        family: needed only for a model that belongs to two.
+        precision: `auto` is f32 on the CPU; on an accelerator bf16, or f32 for a f32 checkpoint.
+        device: `cpu`, `cuda`, …; by default an accelerator where there is one.
+    Raises:
+        BackboneError: not found, without the head it needs, without a fast tokenizer, or in a
+            precision in which it cannot run.
+    """
+    source, local = _resolve(str(name))
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config = _config(source, str(name), local)
+    kind = family or family_of(config)
+    stored = _stored_precision(config)
+    dtype = _precision(precision, stored, place, config)
+    model = _load_model(source, kind, dtype, local)
+    tokenizer = _load_tokenizer(source, local)
+    backbone = Backbone(
+        name=str(name),
+        model=model.to(place),
+        config=config,
+        tokenizer=tokenizer,
+        traits=traits_of(model, config, kind),
+        stored=stored,
+    )
+    return backbone
+
+
+def _resolve(name: str) -> tuple[str, bool]:
+    """The folder or hub name to load from, and whether it is local."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise BackboneError(f"{folder} holds no config.json: expected a model folder")
+        return str(folder), True
+    if name.startswith("softprompt/"):
+        short = name.removeprefix("softprompt/").partition("@")[0]
+        shipped = resources.files("softprompt") / "assets" / "models" / short
+        if not shipped.is_dir():
+            there = ", ".join(shipped_models()) or "none"
+            raise BackboneError(f"no backbone '{name}' ships in the package; there: {there}")
+        return str(shipped), True
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise BackboneError(f"{name}: no such folder")
+    return _reach_hub(name)
+
+
+def _reach_hub(name: str) -> tuple[str, bool]:
+    """A cached snapshot if there is one, else the hub if it answers one short request."""
+    from huggingface_hub import HfApi, constants, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return name, constants.HF_HUB_OFFLINE
+    why = "HF_HUB_OFFLINE is set"
+    if not constants.HF_HUB_OFFLINE:
+        try:
+            HfApi().model_info(name, timeout=5)
+            return name, False
+        except HfHubHTTPError as error:
+            status = error.response.status_code if error.response is not None else None
+            why = f"the hub answered {status}: {'no such model' if status in (401, 404) else error}"
+        except (OSError, ValueError, RuntimeError) as error:
+            why = f"the hub cannot be reached ({type(error).__name__})"
+        except Exception as error:  # the HTTP library's own tree, which is not a dependency of ours
+            if "connect" not in type(error).__name__.lower() and "timeout" not in str(error).lower():
+                raise
+            why = f"the hub cannot be reached ({type(error).__name__})"
+    raise BackboneError(
+        f"'{name}' is no folder here, is not in the local cache, and {why}; give the path of a "
+        f"model folder, or one that ships in the package: {', '.join(shipped_models()) or 'none'}"
+    )
+
+
+def _config(source: str, name: str, local: bool) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(source, local_files_only=local)
+    except (OSError, ValueError, KeyError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BackboneError(f"{name}: its config cannot be read: {first}") from error
+
+
+def _stored_precision(config: Any) -> torch.dtype:
+    stored = getattr(config, "dtype", None) or torch.float32
+    return getattr(torch, stored) if isinstance(stored, str) else stored
+
+
+def _precision(
+    precision: str, stored: torch.dtype, place: torch.device, config: Any
+) -> torch.dtype:
+    if precision not in PRECISIONS:
+        raise BackboneError(f"precision '{precision}': expected one of {', '.join(PRECISIONS)}")
+    chosen = PRECISIONS[precision]
+    if chosen is None:
+        narrow = place.type != "cpu" and stored != torch.float32
+        chosen = torch.bfloat16 if narrow else torch.float32
+    if chosen == torch.float16 and config.model_type in REFUSED_IN_F16:
+        raise BackboneError(
+            f"{config.model_type} overflows in float16 (its feed-forward blocks exceed 65,504); "
+            "use bfloat16 or float32"
+        )
+    return chosen
+
+
+def _load_model(source: str, family: Family, dtype: torch.dtype, local: bool) -> nn.Module:
+    import transformers
+
+    auto = getattr(transformers, _AUTO_CLASSES[family])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            level = transformers.logging.get_verbosity()
+            transformers.logging.set_verbosity_error()
+            transformers.logging.disable_progress_bar()
+            try:
+                model, report = auto.from_pretrained(
+                    source, dtype=dtype, local_files_only=local, output_loading_info=True
+                )
+            finally:
+                transformers.logging.set_verbosity(level)
+    except Exception as error:  # safetensors, JSON and transformers each raise their own
+        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise BackboneError(f"{source}: the weights cannot be loaded: {first}") from error
+    missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
+    if missing:
+        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        raise BackboneError(
+            f"{source}: the checkpoint lacks weights that a {family.replace('_', '-')} language "
+            f"model needs ({shown}); they would be random. Expected a checkpoint with its "
+            "language-model head (of ELECTRA: the generator)"
+        )
+    broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
+    if broken:
+        raise BackboneError(
+            f"{source}: {broken[0]} holds NaN or infinity"
+            + (f", and {len(broken) - 1} more tensors" if len(broken) > 1 else "")
+            + "; the file is damaged, or the precision is too narrow"
+        )
+    return model  # type: ignore[no-any-return]
+
+
+def _load_tokenizer(source: str, local: bool) -> TextTokenizer:
+    from transformers import AutoTokenizer
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return TextTokenizer(AutoTokenizer.from_pretrained(source, local_files_only=local))
+    except BackboneError:
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise BackboneError(f"{source}: its tokenizer cannot be loaded: {first}") from error

@@ -1,0 +1,159 @@
+"""The renderer's view of a transformers tokenizer: running text in, ids out, never a special token.
+
+A fast tokenizer decides by itself whether a text gets a leading space. The renderer needs both
+behaviours: as at the beginning of a text, and as the continuation of one. The second is a copy of
+the tokenizer whose prefix space is switched off in its own public JSON description.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from softprompt.errors import BackboneError
+from softprompt.text.tokens import Encoding
+
+
+class TextTokenizer:
+    """Implements `softprompt.text.tokens.Tokenizer` over a fast tokenizer.
+
+    Args:
+        wrapped: a transformers fast tokenizer. It is copied; its padding side, truncation and
+            added options have no effect here.
+    Raises:
+        BackboneError: not a fast tokenizer.
+    """
+
+    def __init__(self, wrapped: Any):
+        if getattr(wrapped, "backend_tokenizer", None) is None:
+            raise BackboneError(
+                f"{type(wrapped).__name__} is not a fast tokenizer: the folder needs a "
+                "tokenizer.json, or files that one can be made from"
+            )
+        self.wrapped = wrapped
+        description = json.loads(wrapped.backend_tokenizer.to_str())
+        self._first = _plain(description)
+        self._later = _plain(_without_prefix_space(description))
+
+    @cached_property
+    def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Start, between and end tokens, read off how the tokenizer frames two known texts."""
+        backend = copy.deepcopy(self.wrapped.backend_tokenizer)
+        backend.no_truncation()
+        backend.no_padding()
+        single = backend.encode("a")
+        text = [i for i, flag in enumerate(single.special_tokens_mask) if not flag]
+        if not text:
+            return (), (), ()
+        start, end = tuple(single.ids[: text[0]]), tuple(single.ids[text[-1] + 1 :])
+        pair = backend.encode("a", "a")
+        sequence = pair.sequence_ids
+        if not start and not end or 1 not in sequence:
+            return start, (), end
+        last_first = max(i for i, s in enumerate(sequence) if s == 0)
+        first_second = min(i for i, s in enumerate(sequence) if s == 1)
+        return start, tuple(pair.ids[last_first + 1 : first_second]), end
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        return self._frame[0]
+
+    @property
+    def between(self) -> tuple[int, ...]:
+        # T5's "pair" repeats the end token: that is no boundary a model was taught as one.
+        return self._frame[1] if self.start else ()
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        return self._frame[2]
+
+    @property
+    def mask(self) -> int | None:
+        return self._id("mask_token_id")
+
+    @property
+    def unknown(self) -> int | None:
+        return self._id("unk_token_id")
+
+    @property
+    def end_of_text(self) -> int | None:
+        return self._id("eos_token_id")
+
+    @property
+    def pad(self) -> int | None:
+        return self._id("pad_token_id")
+
+    def _id(self, name: str) -> int | None:
+        value = getattr(self.wrapped, name, None)
+        return None if value is None else int(value)
+
+    @cached_property
+    def sentinels(self) -> tuple[int, ...]:
+        vocabulary: Mapping[str, int] = self.wrapped.get_vocab()
+        found = []
+        while (name := f"<extra_id_{len(found)}>") in vocabulary:
+            found.append(vocabulary[name])
+        return tuple(found)
+
+    @cached_property
+    def special(self) -> frozenset[int]:
+        """Every id that is not ordinary text."""
+        return frozenset(self.wrapped.all_special_ids) | frozenset(self.sentinels)
+
+    @property
+    def size(self) -> int:
+        return len(self.wrapped)
+
+    @property
+    def limit(self) -> int | None:
+        """The length the tokenizer declares, if it declares a real one."""
+        value = int(self.wrapped.model_max_length)
+        return value if value < 1_000_000 else None
+
+    def encode(self, text: str, *, continues: bool) -> Encoding:
+        encoding = (self._later if continues else self._first).encode(
+            text, add_special_tokens=False
+        )
+        return Encoding(tuple(encoding.ids), tuple(encoding.offsets))
+
+    def pieces(self, ids: tuple[int, ...]) -> list[str]:
+        return [str(piece) for piece in self.wrapped.convert_ids_to_tokens(list(ids))]
+
+    def decode(self, ids: tuple[int, ...]) -> str:
+        return str(self.wrapped.decode(list(ids), skip_special_tokens=True))
+
+
+def _plain(description: dict[str, Any]) -> Any:
+    """A backend tokenizer that frames nothing and reads special names as text."""
+    from tokenizers import Tokenizer
+
+    backend = Tokenizer.from_str(json.dumps({**description, "post_processor": None}))
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = True
+    return backend
+
+
+def _without_prefix_space(node: Any) -> Any:
+    """The tokenizer's description with every rule that adds a leading space switched off."""
+    if isinstance(node, list):
+        return [_without_prefix_space(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    changed = {key: _without_prefix_space(value) for key, value in node.items() if key != "model"}
+    if "model" in node:
+        changed["model"] = node["model"]
+    kind = node.get("type")
+    if kind == "Metaspace":
+        changed["prepend_scheme"] = "never"
+        changed.pop("add_prefix_space", None)
+    elif kind == "ByteLevel":
+        changed["add_prefix_space"] = False
+    elif kind == "Prepend":
+        return None
+    elif isinstance(changed.get("normalizers"), list):
+        changed["normalizers"] = [n for n in changed["normalizers"] if n is not None]
+    return changed

@@ -1,0 +1,89 @@
+"""Where prompts and text meet: queries become embeddings, masks and the positions to read.
+
+Knows ids and tensors; the backbone is asked for embeddings only.
+Dimensions: Q queries, B main rows, S positions, E input width, R tokens to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.inputs import Inputs, Side, pad_ids
+from softprompt.prompts.addition import Stacked, pick
+from softprompt.text.layout import Query
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the backbone is given.
+
+    Args:
+        main: the sequence of a masked or causal model, or what the encoder reads.
+        decoder: the decoder's sequences, for an encoder-decoder.
+        source: the main row that each decoder row reads, `[Q]`.
+    """
+
+    main: Inputs
+    decoder: Inputs | None = None
+    source: Int[Tensor, "Q"] | None = None
+
+
+def assemble(
+    backbone: Backbone, prompts: Stacked | None, queries: Sequence[Query], prompt_of: Sequence[int]
+) -> Batch:
+    """One batch of queries, each with its own prompt.
+
+    Args:
+        prompts: N prompts, or None where no query has learned rows.
+        queries: any mixture of tasks.
+        prompt_of: which of the N prompts each query uses, `[Q]`.
+    """
+    if backbone.family != "encoder_decoder":
+        return Batch(
+            embed_rows(
+                backbone, prompts, [q.ids for q in queries], prompt_of, [q.segments for q in queries]
+            )
+        )
+    # Candidates of one example share the encoder: equal ids under one prompt run once.
+    index: dict[tuple[int, tuple[int, ...]], int] = {}
+    source = [index.setdefault((p, q.ids), len(index)) for q, p in zip(queries, prompt_of, strict=True)]
+    main = embed_rows(backbone, prompts, [ids for _, ids in index], [p for p, _ in index])
+    decoders = [q.decoder or () for q in queries]
+    decoder = embed_rows(backbone, prompts, decoders, prompt_of, decoder=True)
+    return Batch(main, decoder, torch.tensor(source, device=backbone.device))
+
+
+def embed_rows(
+    backbone: Backbone,
+    prompts: Stacked | None,
+    ids: Sequence[Sequence[int]],
+    prompt_of: Sequence[int],
+    segments: Sequence[Sequence[int]] | None = None,
+    *,
+    side: Side = "right",
+    decoder: bool = False,
+) -> Inputs:
+    """Embed ids, with learned rows where an id is negative.
+
+    Args:
+        ids: token ids, and −1−r for row r of the query's prompt.
+        side: where pads go; only causal generation needs them on the left.
+        decoder: whether the decoder receives this.
+    """
+    padded, mask = pad_ids(ids, side)
+    device = backbone.device
+    padded, mask = padded.to(device), mask.to(device)
+    embeddings = backbone.embed(padded.clamp(min=0), decoder=decoder)
+    learned = padded < 0
+    if prompts is not None and bool(learned.any()):
+        index = torch.tensor(list(prompt_of), device=device)
+        rows = pick(prompts, index, torch.where(learned, -1 - padded, -1))
+        embeddings = torch.where(learned[..., None], rows.to(embeddings.dtype), embeddings)
+    kinds = None if segments is None else pad_ids(segments, side)[0].to(device)
+    return Inputs(embeddings, mask, kinds)

@@ -1,0 +1,86 @@
+"""What a method is: its settings, what it adds, what it opens. Each method is one file beside this.
+
+A method knows the backbone and the rendering; the loop that trains it knows only this interface.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.prompts.addition import Addition
+from softprompt.settings import Settings
+from softprompt.text.renderer import Renderer
+
+
+class Learner(Protocol):
+    """What is learned in one fit."""
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """The learned parameters by name; their order is the optimiser's."""
+
+    def addition(self) -> Addition:
+        """What enters the batch now, with gradient."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a method may look at when it starts.
+
+    Args:
+        backbone: frozen.
+        renderer: template and answers, with the rows placed.
+        labels: the task's label words, for an initialiser that starts from them.
+        texts: training texts, for counting pieces.
+    """
+
+    backbone: Backbone
+    renderer: Renderer
+    labels: Sequence[str]
+    texts: Sequence[str]
+
+
+class Method(Settings):
+    """Base of all methods; a subclass is its own settings."""
+
+    name: ClassVar[str]
+    opens_weights: ClassVar[bool] = False
+
+    @abstractmethod
+    def n_rows(self, explicit: int | None) -> int:
+        """Learned rows of each bare `{soft}`, or in front; 0 for a method without rows.
+
+        Args:
+            explicit: the sum of the lengths that the template itself gives, if it gives all.
+        """
+
+    @abstractmethod
+    def learner(self, scene: Scene, generator: torch.Generator) -> Learner:
+        """A fresh learner; `generator` is the only source of chance."""
+
+    @contextmanager
+    def opened(self, backbone: Backbone) -> Iterator[None]:
+        """Within the block the weights that this method trains take gradients; none by default."""
+        yield
+
+    @classmethod
+    def training_defaults(cls) -> Mapping[str, Any]:
+        """Training settings that suit this method, in place of the general defaults."""
+        return {}
+
+
+class NothingLearned:
+    """A learner without parameters: the template alone."""
+
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        return {}
+
+    def addition(self) -> Addition:
+        return Addition()

@@ -1,0 +1,186 @@
+"""What may stand in the answer slots, and how it maps to the target.
+
+A verbalizer (label ↔ one or several words), the example's own candidates, free text, or two poles of
+a number. Knows words; how they become tokens is `layout.py`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from softprompt.errors import TemplateError
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to fill the answer slots.
+
+    Args:
+        words: a word (or several) for each answer slot of the template, in its order.
+        label: index of the label that this candidate speaks for.
+    """
+
+    words: tuple[str, ...]
+    label: int
+
+
+class Answers(Protocol):
+    """The candidates of an example and the labels they speak for."""
+
+    @property
+    def kind(self) -> str:
+        """`words`, `candidates`, `text` or `poles`."""
+
+    def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
+        """The possible labels of an example with these candidates of its own."""
+
+    def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        """What is scored for an example with these candidates of its own."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A description that `answers_from_json` reads back."""
+
+
+@dataclass(frozen=True)
+class Verbalizer:
+    """Labels and their words; several words of a label share its score (mean of logits, PET's code).
+
+    Args:
+        words: label to alternatives; each alternative has a word for each answer slot.
+    """
+
+    words: Mapping[str, tuple[tuple[str, ...], ...]]
+    kind: str = "words"
+
+    @classmethod
+    def read(cls, words: Mapping[str, Any], slots: int = 1) -> Verbalizer:
+        """From a mapping as users write it: `{positive: great}`, `{positive: [great, good]}`, and
+        for several slots `{positive: [[very, good], [so, fine]]}`.
+
+        Raises:
+            TemplateError: a label without words, or an alternative that does not fill the slots.
+        """
+        table: dict[str, tuple[tuple[str, ...], ...]] = {}
+        for label, given in words.items():
+            alternatives = [given] if isinstance(given, str) else list(given)
+            if not alternatives:
+                raise TemplateError(f"label '{label}' has no words, expected at least one")
+            rows = tuple((a,) if isinstance(a, str) else tuple(a) for a in alternatives)
+            for row in rows:
+                if len(row) != slots or not all(isinstance(w, str) and w.strip() for w in row):
+                    raise TemplateError(
+                        f"label '{label}': {list(row)} does not fill the template's {slots} answer "
+                        f"slot(s), expected {slots} non-empty word(s)"
+                    )
+            table[str(label)] = rows
+        return cls(table)
+
+    def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
+        return tuple(self.words)
+
+    def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        return tuple(
+            Candidate(alternative, number)
+            for number, alternatives in enumerate(self.words.values())
+            for alternative in alternatives
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        words = {label: [list(row) for row in rows] for label, rows in self.words.items()}
+        return {"kind": self.kind, "words": words}
+
+
+@dataclass(frozen=True)
+class OwnCandidates:
+    """Each example brings its own possible answers (COPA's choices, ReCoRD's entities, ChID)."""
+
+    kind: str = "candidates"
+
+    def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
+        if not candidates:
+            raise TemplateError("an example without candidates, expected at least two")
+        return candidates
+
+    def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        return tuple(Candidate((word,), i) for i, word in enumerate(self.labels(candidates)))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+
+@dataclass(frozen=True)
+class FreeText:
+    """The answer is any text; it is generated, and trained on the gold text.
+
+    Args:
+        max_tokens: how long a generated answer may be.
+    """
+
+    max_tokens: int = 32
+    kind: str = "text"
+
+    def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
+        return ()
+
+    def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        return ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "max_tokens": self.max_tokens}
+
+
+@dataclass(frozen=True)
+class Poles:
+    """A number between two words: y = low + (high − low) · p(upper word) (LM-BFF, section 4.2).
+
+    Args:
+        words: the lower and the upper word.
+        bounds: the numbers they stand for.
+    """
+
+    words: tuple[str, str]
+    bounds: tuple[float, float]
+    kind: str = "poles"
+
+    def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
+        return ("lower", "upper")
+
+    def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
+        return (Candidate((self.words[0],), 0), Candidate((self.words[1],), 1))
+
+    def mixture(self, value: float) -> tuple[float, float]:
+        """The target distribution over the poles; the value is clipped to the bounds."""
+        low, high = self.bounds
+        upper = min(1.0, max(0.0, (value - low) / (high - low)))
+        return 1.0 - upper, upper
+
+    def value(self, probabilities: Sequence[float]) -> float:
+        """The number that a distribution over the poles stands for."""
+        low, high = self.bounds
+        return low + (high - low) * probabilities[1]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "words": list(self.words), "bounds": list(self.bounds)}
+
+
+def answers_from_json(description: Mapping[str, Any]) -> Answers:
+    """Read what `to_json` wrote.
+
+    Raises:
+        TemplateError: an unknown kind of answers.
+    """
+    kind = description.get("kind")
+    if kind == "words":
+        words = {k: tuple(tuple(row) for row in v) for k, v in description["words"].items()}
+        return Verbalizer(words)
+    if kind == "candidates":
+        return OwnCandidates()
+    if kind == "text":
+        return FreeText(int(description["max_tokens"]))
+    if kind == "poles":
+        low, high = description["bounds"]
+        lower, upper = description["words"]
+        return Poles((lower, upper), (float(low), float(high)))
+    raise TemplateError(f"answers of kind {kind!r}: expected words, candidates, text or poles")

@@ -1,0 +1,134 @@
+"""The tasks known by name: their entries are whole, and their official files read right."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from softprompt.data.registry import TASKS, TaskEntry, TaskFile, load_task, read_entry
+from softprompt.errors import DataError, UsageError
+
+SHIPPED = [name for name, entry in TASKS.items() if entry.shipped]
+
+
+@pytest.fixture(autouse=True)
+def _no_folder_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SOFTPROMPT_DATA", raising=False)
+
+
+def official(shared: Path, folder: str) -> Path:
+    path = shared / "data" / folder
+    if not path.is_dir():
+        pytest.skip(f"{folder} is not in the shared folder")
+    return path
+
+
+@pytest.mark.parametrize("entry", TASKS.values(), ids=lambda entry: entry.name)
+def test_an_entry_has_all_that_a_run_needs(entry: TaskEntry) -> None:
+    assert entry.template is not None
+    assert "{mask}" in entry.template
+    assert all("{" + field in entry.template for field in entry.fields)
+    assert entry.language in ("en", "zh")
+    assert entry.source
+    assert "train" in entry.files
+    assert "dev" in entry.files or entry.dev_fraction
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_task_loads_without_a_folder(name: str) -> None:
+    task = load_task(name)
+    assert task.words is not None
+    assert tuple(task.words) == task.labels
+    for split in ("train", "dev", "test"):
+        assert {row.target for row in task.examples(split)} == set(task.labels)
+
+
+def test_no_folder_says_which_file_is_expected_where() -> None:
+    with pytest.raises(UsageError) as caught:
+        load_task("sst2")
+    assert "the files of sst2 are not shipped; give folder=…, or set SOFTPROMPT_DATA" in str(
+        caught.value
+    )
+    assert "expected <folder>/sst2/train.tsv" in str(caught.value)
+
+
+def test_an_unknown_name_gets_the_closest() -> None:
+    with pytest.raises(UsageError, match=r"unknown task 'sst-2'.*did you mean 'sst2'"):
+        load_task("sst-2")
+    with pytest.raises(UsageError, match="no variant '7'; known: '0', '1', '2', '3', '4'"):
+        load_task("eprstmt", variant="7")
+
+
+def test_the_folder_is_the_root_or_the_task_or_from_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "sst2"
+    folder.mkdir()
+    for split in ("train", "dev"):
+        rows = "sentence\tlabel\na fine film \t1\ndull\t0\n"
+        (folder / f"{split}.tsv").write_text(rows, encoding="utf-8")
+    tasks = [load_task("sst2", tmp_path), load_task("sst2", str(folder))]
+    monkeypatch.setenv("SOFTPROMPT_DATA", str(tmp_path))
+    tasks.append(load_task("sst2"))
+    for task in tasks:
+        assert task.split_names == ("train", "dev")  # the labelled test is no part of GLUE
+        assert [row.target for row in task.examples("train")] == ["positive", "negative"]
+        assert task.examples("train")[0].fields == {"text": "a fine film"}
+    (folder / "dev.tsv").unlink()
+    with pytest.raises(DataError, match=r"dev\.tsv: there is no such file; sst2 needs it"):
+        load_task("sst2")
+
+
+def test_a_new_task_is_one_entry(tmp_path: Path) -> None:
+    (tmp_path / "cr").mkdir()
+    rows = "".join(f"{n % 2},text {n}\n" for n in range(20))
+    (tmp_path / "cr" / "train.csv").write_text(rows, encoding="utf-8")
+    entry = TaskEntry(
+        name="cr",
+        files={"train": TaskFile("cr/train.csv", header=("label", "text"))},
+        fields=("text",),
+        target="label",
+        labels={"0": "negative", "1": "positive"},
+        dev_fraction=0.2,
+    )
+    task = read_entry(entry, tmp_path)
+    assert {name: len(task.examples(name)) for name in task.split_names} == {"train": 16, "dev": 4}
+    broken = replace(entry, labels={"0": "negative", "2": "positive"})
+    with pytest.raises(DataError, match="line 2, field 'label': unknown label '1'"):
+        read_entry(broken, tmp_path)
+
+
+def test_sst2_reads_its_official_files(shared: Path) -> None:
+    official(shared, "sst2")
+    task = load_task("sst2", shared / "data")
+    counts = {split: len(task.examples(split)) for split in task.split_names}
+    assert counts == {"train": 67_349, "dev": 872, "test": 1_821}
+    assert Counter(row.target for row in task.examples("dev")) == {"positive": 444, "negative": 428}
+    assert not any(str(row.fields["text"]).endswith(" ") for row in task.examples("train"))
+    few = task.few_shot(16, seed=13, test="dev")
+    assert [len(few.examples(split)) for split in ("train", "dev", "test")] == [32, 32, 872]
+
+
+def test_ag_news_builds_its_text_alike_from_both_files(shared: Path) -> None:
+    task = load_task("ag_news", official(shared, "ag_news"))
+    counts = {split: len(task.examples(split)) for split in task.split_names}
+    assert counts == {"train": 9_001, "dev": 1_000, "test": 7_600}
+    assert set(Counter(row.target for row in task.examples("test")).values()) == {1_900}
+    for split in task.split_names:
+        texts = [str(row.fields["text"]) for row in task.examples(split)]
+        assert not any("\\" in text or '""' in text or "\t" in text for text in texts)
+        assert 150 < sum(map(len, texts)) / len(texts) < 250  # descriptions, without titles
+
+
+def test_eprstmt_takes_dev_out_of_train_and_leaves_no_text_on_both_sides(shared: Path) -> None:
+    folder = official(shared, "fewclue/eprstmt")
+    task = load_task("eprstmt", folder)
+    texts = {split: {row.fields["text"] for row in task.examples(split)} for split in task.splits}
+    assert [len(task.examples(split)) for split in ("train", "dev", "test")] == [128, 32, 610]
+    assert not texts["train"] & texts["dev"]  # FewCLUE's five splits share rows
+    assert all(row.target is None for row in task.examples("unlabelled"))
+    third = load_task("eprstmt", folder, variant="3")
+    assert [len(third.examples(split)) for split in ("train", "dev", "test")] == [32, 32, 610]
