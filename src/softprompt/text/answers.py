@@ -1,12 +1,13 @@
 """What may stand in the answer slots, and how it maps to the target.
 
 A verbalizer (label ↔ one or several words), the example's own candidates, free text, or two poles of
-a number. Knows words; how they become tokens is `layout.py`'s business.
+a number. Knows words; how they become tokens is `render.py`'s business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -62,20 +63,9 @@ class Verbalizer:
         Raises:
             TemplateError: a label without words, or an alternative that does not fill the slots.
         """
-        table: dict[str, tuple[tuple[str, ...], ...]] = {}
-        for label, given in words.items():
-            alternatives = [given] if isinstance(given, str) else list(given)
-            if not alternatives:
-                raise TemplateError(f"label '{label}' has no words, expected at least one")
-            rows = tuple((a,) if isinstance(a, str) else tuple(a) for a in alternatives)
-            for row in rows:
-                if len(row) != slots or not all(isinstance(w, str) and w.strip() for w in row):
-                    raise TemplateError(
-                        f"label '{label}': {list(row)} does not fill the template's {slots} answer "
-                        f"slot(s), expected {slots} non-empty word(s)"
-                    )
-            table[str(label)] = rows
-        return cls(table)
+        if not words:
+            raise TemplateError("answers without labels, expected label words for each label")
+        return cls({str(label): _alternatives(label, w, slots) for label, w in words.items()})
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
         return tuple(self.words)
@@ -92,6 +82,27 @@ class Verbalizer:
         return {"kind": self.kind, "words": words}
 
 
+def _alternatives(label: object, given: object, slots: int) -> tuple[tuple[str, ...], ...]:
+    several = given if isinstance(given, list | tuple) else [given]
+    rows = tuple(tuple(row) if isinstance(row, list | tuple) else (row,) for row in several)
+    if not rows:
+        raise TemplateError(f"label '{label}' has no words, expected at least one")
+    for row in rows:
+        strange = [word for word in row if not isinstance(word, str)]
+        if strange:
+            raise TemplateError(
+                f"label '{label}': expected words, found {strange[0]!r}; put it in quotes if that is "
+                "the word"
+            )
+        if len(row) != slots or not all(word.strip() for word in row):
+            written = f"[[{', '.join(f'word{n}' for n in range(1, slots + 1))}]]"
+            raise TemplateError(
+                f"label '{label}': {list(row)} does not fill the template's {slots} answer slot(s), "
+                f"expected {slots} non-empty word(s)" + (f", as in {written}" if slots > 1 else "")
+            )
+    return rows
+
+
 @dataclass(frozen=True)
 class OwnCandidates:
     """Each example brings its own possible answers (COPA's choices, ReCoRD's entities, ChID)."""
@@ -100,7 +111,9 @@ class OwnCandidates:
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
         if not candidates:
-            raise TemplateError("an example without candidates, expected at least two")
+            raise TemplateError(
+                "an example without candidates, expected the answers to choose from"
+            )
         return candidates
 
     def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
@@ -138,11 +151,20 @@ class Poles:
     Args:
         words: the lower and the upper word.
         bounds: the numbers they stand for.
+    Raises:
+        TemplateError: bounds that are not in order.
     """
 
     words: tuple[str, str]
     bounds: tuple[float, float]
     kind: str = "poles"
+
+    def __post_init__(self) -> None:
+        low, high = self.bounds
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise TemplateError(
+                f"bounds {low} and {high}: expected two numbers, the lower one first"
+            )
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
         return ("lower", "upper")
@@ -169,18 +191,27 @@ def answers_from_json(description: Mapping[str, Any]) -> Answers:
     """Read what `to_json` wrote.
 
     Raises:
-        TemplateError: an unknown kind of answers.
+        TemplateError: an unknown kind of answers, or a description that is not whole.
     """
-    kind = description.get("kind")
-    if kind == "words":
-        words = {k: tuple(tuple(row) for row in v) for k, v in description["words"].items()}
-        return Verbalizer(words)
-    if kind == "candidates":
-        return OwnCandidates()
-    if kind == "text":
-        return FreeText(int(description["max_tokens"]))
-    if kind == "poles":
-        low, high = description["bounds"]
-        lower, upper = description["words"]
-        return Poles((lower, upper), (float(low), float(high)))
-    raise TemplateError(f"answers of kind {kind!r}: expected words, candidates, text or poles")
+    try:
+        return _READERS[description["kind"]](description)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TemplateError(
+            f"answers {dict(description)!r} cannot be read: expected a kind, one of "
+            f"{', '.join(_READERS)}, and what to_json writes for it ({error!r})"
+        ) from None
+
+
+def _read_poles(description: Mapping[str, Any]) -> Poles:
+    (low, high), (lower, upper) = description["bounds"], description["words"]
+    return Poles((str(lower), str(upper)), (float(low), float(high)))
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {
+    "words": lambda d: Verbalizer(
+        {str(k): tuple(tuple(map(str, row)) for row in rows) for k, rows in d["words"].items()}
+    ),
+    "candidates": lambda d: OwnCandidates(),
+    "text": lambda d: FreeText(int(d["max_tokens"])),
+    "poles": _read_poles,
+}

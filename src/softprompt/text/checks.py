@@ -6,10 +6,13 @@ before anything is trained.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from softprompt.text.layout import Words
 from softprompt.text.renderer import Renderer
 from softprompt.text.spell import Fields
+from softprompt.text.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -32,29 +35,26 @@ class WordReport:
 def check_words(
     renderer: Renderer, fields: Fields, candidates: tuple[str, ...] | None = None
 ) -> list[WordReport]:
-    """Report every candidate of an example as it is tokenised in this template."""
+    """Report every candidate of an example as it is tokenised in this template.
+
+    Raises:
+        TemplateError: a word that has no tokens at all.
+    """
     labels = renderer.answers.labels(candidates)
     chosen = renderer.answers.candidates(candidates)
+    tokenised = [ids for _, ids in renderer.candidate_ids(fields, candidates)]
     tokenizer = renderer.frame.tokenizer
-    tokenised = [words for _, words in renderer.candidate_ids(fields, candidates)]
     reports = []
-    for number, (candidate, words) in enumerate(zip(chosen, tokenised, strict=True)):
-        flat = tuple(token for word in words for token in word)
-        warnings = []
-        split = [w for w, ids in zip(candidate.words, words, strict=True) if len(ids) > 1]
-        if split:
-            warnings.append(f"splits into {len(flat)} tokens")
-        if tokenizer.unknown is not None and tokenizer.unknown in flat:
-            warnings.append("maps to the unknown token: choose another word")
-        if not flat:
-            warnings.append("has no tokens at all: choose another word")
-        twins = [
+    for candidate, ids in zip(chosen, tokenised, strict=True):
+        rivals = {
             labels[other.label]
-            for place, (other, ids) in enumerate(zip(chosen, tokenised, strict=True))
-            if place != number and ids == words and other.label != candidate.label
-        ]
-        if twins:
-            warnings.append(f"collides with the word of {', '.join(sorted(set(twins)))}")
+            for other, same in zip(chosen, tokenised, strict=True)
+            if same == ids and other.label != candidate.label
+        }
+        warnings = _of_tokens(candidate.words, ids, tokenizer)
+        if rivals:
+            warnings.append(f"collides with the word of {', '.join(sorted(rivals))}")
+        flat = tuple(token for word in ids for token in word)
         reports.append(
             WordReport(
                 label=labels[candidate.label],
@@ -64,3 +64,19 @@ def check_words(
             )
         )
     return reports
+
+
+def _of_tokens(words: Sequence[str], ids: Words, tokenizer: Tokenizer) -> list[str]:
+    """What is odd about the words of one candidate, each by itself."""
+    warnings = []
+    for word, tokens in zip(words, ids, strict=True):
+        which = f"'{word}' " if len(words) > 1 else ""
+        if len(tokens) > 1:
+            warnings.append(f"{which}splits into {len(tokens)} tokens")
+        if tokenizer.unknown in tokens:
+            warnings.append(f"{which}maps to the unknown token: choose another word")
+        if word != word.strip():
+            warnings.append(
+                f"{which}has a space of its own: the one before {{mask}} in the template is enough"
+            )
+    return warnings

@@ -8,16 +8,19 @@ Knows ids only. A negative id −1−r stands for learned row r.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from softprompt.errors import TemplateError
-from softprompt.text.render import Context, TokenPiece, Tokens
-from softprompt.text.spell import Boundary, Rows, StartTokens
-from softprompt.text.tokens import Family, Tokenizer
+from softprompt.text.render import Context, TokenPiece
+from softprompt.text.spell import Rows, StartTokens
+from softprompt.text.tokens import Encoding, Family, Tokenizer
 
 Words = tuple[tuple[int, ...], ...]
 """A candidate as token ids: one tuple for each answer slot."""
+
+BARE_SLOT = Context(0, "", "", False)
+"""The slot of an encoder-decoder whose template leaves it out: the whole decoder."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,16 @@ class Query:
 
 @dataclass(frozen=True)
 class Frame:
-    """The special tokens of a family: around the main sequence, and what a decoder begins with."""
+    """The special tokens of a family: around the main sequence, and what a decoder begins with.
+
+    Args:
+        family: decides the layout.
+        tokenizer: its start, end and boundary tokens.
+        decoder_start: ids before a decoder's text.
+        decoder_end: ids that end an answer: always in a decoder, on a causal model for free text.
+        sentinel_answers: a decoder's answer stands behind the first sentinel (Lester et al.,
+            section 3.2: T5 without LM adaptation).
+    """
 
     family: Family
     tokenizer: Tokenizer
@@ -64,13 +76,24 @@ class Frame:
     decoder_end: tuple[int, ...] = ()
     sentinel_answers: bool = False
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether `{sep}` is the tokenizer's own boundary."""
+        return self.family == "masked" and bool(self.tokenizer.between)
 
-def special_count(pieces: Sequence[TokenPiece], frame: Frame) -> int:
-    """How many special tokens the main sequence gets."""
-    boundaries = sum(isinstance(p, Boundary) for p in pieces)
-    tokenizer = frame.tokenizer
-    end = () if frame.family == "causal" else tokenizer.end
-    return len(tokenizer.start) + boundaries * len(tokenizer.between) + len(end)
+    @property
+    def reconstructs(self) -> bool:
+        """Whether a slot in the text makes the decoder write the whole text (BART, mBART)."""
+        return self.family == "encoder_decoder" and not self.tokenizer.sentinels
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A laid out sequence; `places` are each slot's positions."""
+
+    ids: tuple[int, ...]
+    segments: tuple[int, ...]
+    places: Mapping[int, range]
 
 
 def lay_out(
@@ -93,20 +116,51 @@ def lay_out(
         return _masked(main, candidates, frame)
     if frame.family == "causal":
         return _causal(main, candidates, frame, final)
-    return _encoder_decoder(main, decoder, candidates, frame)
+    if not _slots(main):
+        return _in_decoder(main, decoder or (BARE_SLOT,), candidates, frame)
+    return (_reconstructed if frame.reconstructs else _sentinels)(main, candidates, frame)
 
 
-def source_ids(
+def continuation(
     main: Sequence[TokenPiece], decoder: Sequence[TokenPiece] | None, frame: Frame
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """What a generator continues: main ids, their segments, and the decoder's beginning."""
-    if frame.family == "encoder_decoder":
-        ids, segments, _ = _sequence(main, (), frame, _sentinel_fill(main, frame))
-        start = frame.decoder_start + _sentinel(frame, 0)
-        begun, _, _ = _sequence(_before_slot(decoder or ()), (), frame, {}, bare=True)
-        return ids, segments, start + begun
-    ids, segments, _ = _sequence(_before_slot(main), (), frame, {})
-    return ids, segments, ()
+    """What a generator continues: main ids, their segments, and how the decoder begins."""
+    if frame.family == "causal":
+        line = _line(_before_slot(main), frame, {})
+        return line.ids, line.segments, ()
+    line = _line(main, frame, _one_each(main, frame))
+    if not _slots(main):
+        start = frame.decoder_start + _answer_mark(frame)
+        begun = _before_slot(decoder or ())
+    elif frame.reconstructs:
+        start, begun = frame.decoder_start, _before_slot(_text_only(main))
+    else:
+        start, begun = (*frame.decoder_start, _sentinel(frame, 0)), ()
+    return line.ids, line.segments, start + _line(begun, frame, {}, bare=True).ids
+
+
+def check_frame(main_slots: int, frame: Frame) -> None:
+    """Refuse slots in the text, or sentinels, that a tokenizer has no tokens for.
+
+    Raises:
+        TemplateError: no mask token, too few sentinels.
+    """
+    tokenizer = frame.tokenizer
+    if frame.family == "masked" and tokenizer.mask is None:
+        raise TemplateError("the tokenizer has no mask token, expected one for a masked backbone")
+    if frame.family != "encoder_decoder":
+        return
+    if frame.sentinel_answers:
+        _sentinel(frame, 0)
+    if not main_slots:
+        return
+    if not frame.reconstructs:
+        _sentinel(frame, main_slots)
+    elif tokenizer.mask is None or not tokenizer.start:
+        raise TemplateError(
+            "this encoder-decoder has no sentinels and was not taught to fill a mask: leave "
+            "{mask} out, or put it after {decoder}"
+        )
 
 
 def _masked(
@@ -114,18 +168,16 @@ def _masked(
 ) -> tuple[Query, ...]:
     """Candidates of the same lengths share one row: each slot holds as many masks as tokens."""
     mask = frame.tokenizer.mask
-    if mask is None:
-        raise TemplateError("the tokenizer has no mask token, expected one for a masked backbone")
+    assert mask is not None
     groups: dict[tuple[int, ...], list[int]] = {}
     for number, words in enumerate(candidates):
         groups.setdefault(tuple(len(word) for word in words), []).append(number)
     queries = []
     for lengths, members in groups.items():
-        fill = {slot: (mask,) * length for slot, length in enumerate(lengths)}
-        ids, segments, places = _sequence(main, (), frame, fill)
-        where = tuple(p for slot in range(len(lengths)) for p in places[slot])
+        line = _line(main, frame, {slot: (mask,) * n for slot, n in enumerate(lengths)})
+        where = tuple(place for slot in range(len(lengths)) for place in line.places[slot])
         reads = tuple(Read(n, where, tuple(t for w in candidates[n] for t in w)) for n in members)
-        queries.append(Query(ids, segments, reads))
+        queries.append(Query(line.ids, line.segments, reads))
     return tuple(queries)
 
 
@@ -133,160 +185,163 @@ def _causal(
     main: Sequence[TokenPiece], candidates: Sequence[Words], frame: Frame, final: bool
 ) -> tuple[Query, ...]:
     """Every token from the first slot on is read; candidates with a common stem share a row."""
-    end = frame.decoder_end if final else ()
-    filled = []
-    for words in candidates:
-        fill = dict(enumerate(words))
-        ids, segments, places = _sequence(main, end, frame, fill)
-        filled.append((ids, segments, places[0][0]))
-    if filled and filled[0][2] == 0:
+    tail = frame.decoder_end if final else ()
+    lines = [_line(main, frame, dict(enumerate(words)), tail) for words in candidates]
+    if lines and lines[0].places[0].start == 0:
         raise TemplateError(
             "nothing stands before the answer slot and this tokenizer has no start token: a causal "
             "backbone needs text or learned rows before {mask}"
         )
-    return _share_stems(filled)
+    return _stems(lines)
 
 
-def _share_stems(
-    filled: Sequence[tuple[tuple[int, ...], tuple[int, ...], int]],
-) -> tuple[Query, ...]:
-    """One row for all candidates that differ in nothing but their last token."""
-    stems: dict[tuple[int, ...], list[Read]] = {}
-    segments_of: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for number, (ids, segments, first) in enumerate(filled):
-        stem = ids[:-1]
-        positions = tuple(range(first - 1, len(stem)))
-        stems.setdefault(stem, []).append(Read(number, positions, ids[first:]))
-        segments_of[stem] = segments[:-1]
-    return tuple(Query(stem, segments_of[stem], tuple(reads)) for stem, reads in stems.items())
-
-
-def _encoder_decoder(
+def _in_decoder(
     main: Sequence[TokenPiece],
-    decoder: Sequence[TokenPiece] | None,
+    decoder: Sequence[TokenPiece],
     candidates: Sequence[Words],
     frame: Frame,
 ) -> tuple[Query, ...]:
-    in_text = _slots(main)
-    if in_text and not frame.tokenizer.sentinels:
-        if frame.tokenizer.mask is None or not frame.tokenizer.start:
-            raise TemplateError(
-                "this encoder-decoder has no sentinels and was not taught to fill a mask: leave "
-                "{mask} out, or put it after {decoder}"
-            )
-        return _reconstruct(main, candidates, frame)
-    ids, segments, _ = _sequence(main, (), frame, _sentinel_fill(main, frame))
-    filled = []
+    """T5's text to text: the encoder reads the text, the decoder answers and ends."""
+    start = frame.decoder_start + _answer_mark(frame)
+    return _decoded(
+        _line(main, frame, {}),
+        [
+            _line(decoder, frame, dict(enumerate(words)), frame.decoder_end, start, bare=True)
+            for words in candidates
+        ],
+    )
+
+
+def _sentinels(
+    main: Sequence[TokenPiece], candidates: Sequence[Words], frame: Frame
+) -> tuple[Query, ...]:
+    """T5's span corruption: a sentinel for each slot; the decoder gives what each stands for.
+
+    The first sentinel is given, those between and after the answers are read: the last one is what
+    ends the answer.
+    """
+    lines = []
     for words in candidates:
-        head = frame.decoder_start
-        if in_text:
-            answer: list[int] = []
-            for slot, word in enumerate(words):
-                answer += [*_nth_sentinel(frame, slot), *word]
-            row = (*head, *answer, *_nth_sentinel(frame, len(words)))
-            first = len(head) + 1
-        else:
-            head = head + _sentinel(frame, 0)
-            body, _, places = _sequence(
-                decoder or (Context(0, "", "", False),), (), frame, dict(enumerate(words)), bare=True
-            )
-            row = (*head, *body, *frame.decoder_end)
-            first = len(head) + places[0][0]
-        filled.append((row, (0,) * len(row), first))
-    return tuple(Query(ids, segments, q.reads, q.ids) for q in _share_stems(filled))
+        pieces: list[TokenPiece] = []
+        for slot in range(len(words)):
+            mark = () if slot == 0 else (_sentinel(frame, slot),)
+            pieces += [Encoding(mark, ()), Context(slot, "", "", True)]
+        start = (*frame.decoder_start, _sentinel(frame, 0))
+        end = (_sentinel(frame, len(words)),)
+        lines.append(_line(pieces, frame, dict(enumerate(words)), end, start, bare=True))
+    return _decoded(_line(main, frame, _one_each(main, frame)), lines)
 
 
-def _reconstruct(
+def _reconstructed(
     main: Sequence[TokenPiece], candidates: Sequence[Words], frame: Frame
 ) -> tuple[Query, ...]:
     """BART: the encoder reads the text with a mask, the decoder writes the text with the answer."""
-    mask = frame.tokenizer.mask
-    assert mask is not None
-    slots = range(len(_slots(main)))
-    ids, segments, _ = _sequence(main, (), frame, {slot: (mask,) for slot in slots})
-    text = tuple(p for p in main if not isinstance(p, Rows))
-    filled = []
-    for words in candidates:
-        body, _, places = _sequence(text, (), frame, dict(enumerate(words)), bare=True)
-        row = (*frame.decoder_start, *body, *frame.decoder_end)
-        filled.append((row, (0,) * len(row), len(frame.decoder_start) + places[0][0]))
-    return tuple(Query(ids, segments, q.reads, q.ids) for q in _share_stems(filled))
+    start, end, text = frame.decoder_start, frame.decoder_end, _text_only(main)
+    return _decoded(
+        _line(main, frame, _one_each(main, frame)),
+        [_line(text, frame, dict(enumerate(w)), end, start, bare=True) for w in candidates],
+    )
 
 
-def _sequence(
+def _decoded(main: _Line, decoders: Sequence[_Line]) -> tuple[Query, ...]:
+    return tuple(Query(main.ids, main.segments, q.reads, q.ids) for q in _stems(decoders))
+
+
+def _stems(lines: Sequence[_Line]) -> tuple[Query, ...]:
+    """One row for all candidates that differ in nothing but their last token.
+
+    Read is every token from the first slot on; learned rows are no tokens, and rows at the very end
+    have nobody to see them.
+    """
+    reads: dict[tuple[int, ...], list[Read]] = {}
+    segments: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for number, line in enumerate(lines):
+        first = line.places[0].start
+        places = [place for place in range(first, len(line.ids)) if line.ids[place] >= 0]
+        stem = line.ids[: places[-1]] if places else line.ids
+        read = Read(number, tuple(p - 1 for p in places), tuple(line.ids[p] for p in places))
+        reads.setdefault(stem, []).append(read)
+        segments[stem] = line.segments[: len(stem)]
+    return tuple(Query(stem, segments[stem], tuple(found)) for stem, found in reads.items())
+
+
+def _line(
     pieces: Sequence[TokenPiece],
-    tail: tuple[int, ...],
     frame: Frame,
-    fill: dict[int, tuple[int, ...]],
+    fill: Mapping[int, tuple[int, ...]],
+    tail: tuple[int, ...] = (),
+    head: tuple[int, ...] = (),
     *,
     bare: bool = False,
-) -> tuple[tuple[int, ...], tuple[int, ...], dict[int, tuple[int, ...]]]:
-    """Ids, segments, and the places of each slot's tokens.
+) -> _Line:
+    """Lay pieces out.
 
     Args:
-        tail: ids after everything.
         fill: ids for each slot; a slot without an entry is left out.
+        tail: ids after everything.
+        head: ids before everything.
         bare: without start, boundary and end tokens (a decoder's sequence).
     """
     tokenizer = frame.tokenizer
-    ids: list[int] = []
-    segments: list[int] = []
-    places: dict[int, tuple[int, ...]] = {}
-    segment = 0
     start = () if bare else tokenizer.start
+    end = () if bare or frame.family == "causal" else tokenizer.end
+    ids: list[int] = list(head)
+    segments: list[int] = []
+    places: dict[int, range] = {}
     if not any(isinstance(piece, StartTokens) for piece in pieces):
         ids += start
-        segments += [segment] * len(start)
+    segment = 0
     for piece in pieces:
-        added: Sequence[int] = ()
-        following = segment
-        if isinstance(piece, Tokens):
-            added = piece.ids
+        if isinstance(piece, Encoding):
+            ids += piece.ids
         elif isinstance(piece, Rows):
-            added = [-1 - row for row in range(piece.first, piece.first + piece.count)]
+            ids += range(-1 - piece.first, -1 - piece.first - piece.count, -1)
         elif isinstance(piece, Context):
-            added = fill.get(piece.number, ())
-            places[piece.number] = tuple(range(len(ids), len(ids) + len(added)))
+            begin = len(ids)
+            ids += fill.get(piece.number, ())
+            places[piece.number] = range(begin, len(ids))
         elif isinstance(piece, StartTokens):
-            added = start
-        elif isinstance(piece, Boundary) and not bare:
-            added, following = tokenizer.between, segment + 1
-        ids += added
-        segments += [segment] * len(added)
-        segment = following
-    end = () if bare or frame.family == "causal" else tokenizer.end
-    for extra in (end, tail):
-        ids += extra
-        segments += [segment] * len(extra)
-    return tuple(ids), tuple(segments), places
+            ids += start
+        elif not bare:
+            ids += tokenizer.between
+            segments += [segment] * (len(ids) - len(segments))
+            segment += 1
+    ids += end
+    ids += tail
+    segments += [segment] * (len(ids) - len(segments))
+    return _Line(tuple(ids), tuple(segments), places)
 
 
 def _slots(pieces: Sequence[TokenPiece]) -> list[int]:
     return [piece.number for piece in pieces if isinstance(piece, Context)]
 
 
-def _before_slot(pieces: Sequence[TokenPiece]) -> tuple[TokenPiece, ...]:
-    kept: list[TokenPiece] = []
-    for piece in pieces:
-        if isinstance(piece, Context):
-            break
-        kept.append(piece)
-    return tuple(kept)
+def _before_slot(pieces: Sequence[TokenPiece]) -> Sequence[TokenPiece]:
+    at = (n for n, piece in enumerate(pieces) if isinstance(piece, Context))
+    return pieces[: next(at, len(pieces))]
 
 
-def _sentinel_fill(pieces: Sequence[TokenPiece], frame: Frame) -> dict[int, tuple[int, ...]]:
-    return {slot: _nth_sentinel(frame, slot) for slot in _slots(pieces)}
+def _text_only(pieces: Sequence[TokenPiece]) -> tuple[TokenPiece, ...]:
+    return tuple(piece for piece in pieces if not isinstance(piece, Rows))
 
 
-def _nth_sentinel(frame: Frame, number: int) -> tuple[int, ...]:
+def _one_each(pieces: Sequence[TokenPiece], frame: Frame) -> dict[int, tuple[int, ...]]:
+    """What an encoder reads in the slots: sentinels in their order, or a mask in each."""
+    mask = frame.tokenizer.mask
+    if frame.reconstructs and mask is not None:
+        return dict.fromkeys(_slots(pieces), (mask,))
+    return {slot: (_sentinel(frame, slot),) for slot in _slots(pieces)}
+
+
+def _answer_mark(frame: Frame) -> tuple[int, ...]:
+    return (_sentinel(frame, 0),) if frame.sentinel_answers else ()
+
+
+def _sentinel(frame: Frame, number: int) -> int:
     sentinels = frame.tokenizer.sentinels
     if number >= len(sentinels):
         raise TemplateError(
-            f"{number + 1} sentinels needed, the tokenizer has {len(sentinels)}"
+            f"expected a tokenizer with {number + 1} sentinels (<extra_id_0>, …), found "
+            f"{len(sentinels)}"
         )
-    return (sentinels[number],)
-
-
-def _sentinel(frame: Frame, number: int) -> tuple[int, ...]:
-    """The sentinel before an answer that stands in the decoder alone (Lester et al., section 3.2)."""
-    return _nth_sentinel(frame, number) if frame.sentinel_answers else ()
+    return sentinels[number]

@@ -1,32 +1,24 @@
 """From spelled pieces to token pieces: each run tokenised once, answers in context, truncation.
 
-Rules (docs/decisions/002-text-and-tokens.md):
+Rules:
 - the first text of a sequence, and the text after a pair boundary, is tokenised as the tokenizer
   itself begins a text; after any other break no space of its own is added;
 - answer ids are ids(left context + word) minus ids(left context);
-- an answer slot and a `!` field are never cut.
+- a field is shortened at its end, where one of its tokens begins, and the run is tokenised again:
+  a shortened example is rendered exactly as one that was written shorter.
+Knows no family and no special tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from softprompt.errors import TemplateError
-from softprompt.text.spell import Boundary, Piece, Rows, Run, Slot, Span, StartTokens
+from softprompt.text.spell import Boundary, Piece, Rows, Run, Slot, StartTokens
 from softprompt.text.tokens import Encoding, Tokenizer
 
-_CONTEXT = 16  # characters of a field's end that a slot right behind the field sees
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Token ids of a run; `owners[i]` is the shortenable span that token i lies in, or −1."""
-
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-    owners: tuple[int, ...]
+_CONTEXT = 16  # characters; words are shorter, and where there are no spaces no piece is longer
 
 
 @dataclass(frozen=True)
@@ -35,9 +27,9 @@ class Context:
 
     Args:
         number: which slot of the template.
-        left: the text before it, back to the last break or field.
+        left: the end of the text before it, back to the last word or break.
         space: the space that belongs to the answer.
-        continues: whether `left` continues a text.
+        continues: whether something stands before `left`.
     """
 
     number: int
@@ -46,42 +38,52 @@ class Context:
     continues: bool
 
 
-TokenPiece: TypeAlias = Tokens | Rows | Context | Boundary | StartTokens
+TokenPiece: TypeAlias = Encoding | Rows | Context | Boundary | StartTokens
 
 
 def tokenise(
     pieces: Sequence[Piece], tokenizer: Tokenizer, *, per_piece: bool = False
 ) -> tuple[TokenPiece, ...]:
-    """Tokenise the runs of one sequence and find each slot's context.
+    """Tokenise the runs of one sequence and find each slot's context; one token piece per piece.
 
     Args:
         pieces: of the main sequence or of the decoder's.
-        per_piece: tokenise every span apart, as PET's and LM-BFF's released code does.
+        per_piece: tokenise every span apart, as PET's and LM-BFF's released code does; a space at
+            the end of the template's own text then begins the next span.
     """
     done: list[TokenPiece] = []
-    continues = False
-    owners = 0
-    for number, piece in enumerate(pieces):
+    continues = False  # whether the text goes on here, or begins
+    text, text_continues = "", False  # the run right before
+    for piece in pieces:
         if isinstance(piece, Run):
-            done.append(_tokens(piece, tokenizer, continues, per_piece, owners))
-            owners += len(piece.spans)
+            text, text_continues = piece.text, continues
+            if per_piece:
+                done.append(_apart(_parts(piece), tokenizer, continues))
+            else:
+                done.append(tokenizer.encode(text, continues=continues))
             continues = True
-        elif isinstance(piece, Slot):
-            before = pieces[number - 1] if number else None
-            done.append(_context(piece, before, continues, _begins(pieces, number - 1)))
+            continue
+        if isinstance(piece, Slot):
+            if text and not per_piece:
+                left = _last_word(text)
+                begins = len(left) == len(text) and not text_continues
+                done.append(Context(piece.number, left, piece.space, not begins))
+            else:
+                done.append(Context(piece.number, "", piece.space, continues))
             continues = True
         else:
             done.append(piece)
             if isinstance(piece, Boundary):
                 continues = False
+        text = ""
     return tuple(done)
 
 
 def answer_ids(tokenizer: Tokenizer, context: Context, word: str) -> tuple[int, ...]:
     """Ids of a word in its slot: ids(left + space + word) minus ids(left).
 
-    Where the word would merge with what stands before it, the word is tokenised as the
-    continuation that the slot makes of it.
+    Where the word would merge with what stands before it (是 + 好 where 是好 is one piece), that is
+    tokenised already, and the word is what continues it.
     """
     text = context.space + word
     if not context.left:
@@ -94,131 +96,114 @@ def answer_ids(tokenizer: Tokenizer, context: Context, word: str) -> tuple[int, 
 
 
 def token_count(pieces: Sequence[TokenPiece]) -> int:
-    """Tokens and learned rows, without special tokens and answers."""
-    lengths = (
-        len(p.ids) if isinstance(p, Tokens) else p.count if isinstance(p, Rows) else 0
-        for p in pieces
-    )
-    return sum(lengths)
+    """Tokens of text, without rows, special tokens and answers."""
+    return sum(len(piece.ids) for piece in pieces if isinstance(piece, Encoding))
 
 
-def shorten(pieces: Sequence[TokenPiece], excess: int) -> tuple[tuple[TokenPiece, ...], int]:
-    """Cut `excess` tokens off the ends of shortenable fields, always the longest first.
+def shorten(
+    pieces: Sequence[Piece], tokens: Sequence[TokenPiece], excess: int
+) -> tuple[Piece, ...] | None:
+    """Cut about `excess` tokens off the ends of shortenable fields, always the longest first.
 
-    A character that several tokens make up is cut whole, so a token more may go.
+    Where pieces merge across a border a token more or less may go, so look again afterwards; every
+    call takes at least a character. A character that several tokens make up goes whole.
 
+    Args:
+        pieces: as spelled.
+        tokens: the same, tokenised.
+        excess: tokens too many, at least 1.
     Returns:
-        The shorter pieces and how many tokens could not be cut (0: it fits).
+        The shorter pieces; None: nothing is left to cut.
     """
-    counts: dict[int, int] = {}
-    for piece in pieces:
-        if isinstance(piece, Tokens):
-            for owner in piece.owners:
-                if owner >= 0:
-                    counts[owner] = counts.get(owner, 0) + 1
-    cuts = _cuts(counts, excess)
-    missing = excess - sum(cuts.values())
-    return tuple(_cut(p, cuts) if isinstance(p, Tokens) else p for p in pieces), missing
+    begins = {
+        (number, place): starts
+        for number, (piece, tokenised) in enumerate(zip(pieces, tokens, strict=True))
+        if isinstance(piece, Run) and isinstance(tokenised, Encoding)
+        for place, starts in _token_starts(piece, tokenised).items()
+    }
+    if not begins:
+        return None
+    cuts = level({key: len(starts) for key, starts in begins.items()}, excess)
+    ends = {key: starts[-cuts[key]] for key, starts in begins.items() if cuts[key]}
+    shorter = list[Piece]()
+    for number, piece in enumerate(pieces):
+        if isinstance(piece, Run):
+            spans = tuple(
+                replace(span, text=span.text[: ends[number, place]].rstrip())
+                if (number, place) in ends
+                else span
+                for place, span in enumerate(piece.spans)
+            )
+            kept = tuple(span for span in spans if span.text)
+            shorter += [Run(kept)] if kept else []
+        else:
+            shorter.append(piece)
+    return tuple(shorter)
 
 
-def _cuts(counts: dict[int, int], excess: int) -> dict[int, int]:
-    """How many tokens each field loses so that the longest ones become equally long."""
-    left = dict(counts)
-    cuts = dict.fromkeys(counts, 0)
-    while excess > 0 and any(left.values()):
-        longest = max(left.values())
-        longest_owners = [owner for owner, count in left.items() if count == longest]
-        below = max((c for c in left.values() if c < longest), default=0)
-        each = max(1, min(longest - below, excess // len(longest_owners)))
-        for owner in longest_owners:
-            step = min(each, excess, left[owner])
-            cuts[owner] += step
-            left[owner] -= step
-            excess -= step
+def level(counts: Mapping[tuple[int, int], int], excess: int) -> dict[tuple[int, int], int]:
+    """How many each loses so that `excess` go in all (or everything), the longest ones first.
+
+    Of equally long ones the last loses first.
+    """
+    ordered = sorted(counts.values(), reverse=True)
+    height = 0
+    for number in range(1, len(ordered) + 1):
+        height = max(0, (sum(ordered[:number]) - excess) // number)
+        if number == len(ordered) or height >= ordered[number]:
+            break
+    cuts = {key: max(0, count - height) for key, count in counts.items()}
+    surplus = sum(cuts.values()) - excess
+    for key in cuts:
+        if surplus > 0 and cuts[key]:
+            cuts[key] -= 1
+            surplus -= 1
     return cuts
 
 
-def _cut(tokens: Tokens, cuts: dict[int, int]) -> Tokens:
-    keep = [True] * len(tokens.ids)
-    for owner in set(tokens.owners) & {o for o, n in cuts.items() if n}:
-        places = [i for i, o in enumerate(tokens.owners) if o == owner]
-        kept = len(places) - cuts[owner]
-        while 0 < kept < len(places) and tokens.spans[places[kept - 1]] == tokens.spans[places[kept]]:
-            kept -= 1
-        for place in places[kept:]:
-            keep[place] = False
-    chosen = [i for i, k in enumerate(keep) if k]
-    return Tokens(
-        tuple(tokens.ids[i] for i in chosen),
-        tuple(tokens.spans[i] for i in chosen),
-        tuple(tokens.owners[i] for i in chosen),
-    )
-
-
-def _tokens(run: Run, tokenizer: Tokenizer, continues: bool, per_piece: bool, first: int) -> Tokens:
-    if per_piece:
-        encodings = []
-        offset = 0
-        for number, span in enumerate(run.spans):
-            encoding = tokenizer.encode(span.text, continues=continues or number > 0)
-            encodings.append(
-                Encoding(encoding.ids, tuple((a + offset, b + offset) for a, b in encoding.spans))
-            )
-            offset += len(span.text)
-        whole = Encoding(
-            tuple(i for e in encodings for i in e.ids), tuple(s for e in encodings for s in e.spans)
-        )
-    else:
-        whole = tokenizer.encode(run.text, continues=continues)
-    return Tokens(whole.ids, whole.spans, _owners(run.spans, whole, first))
-
-
-def _owners(spans: Sequence[Span], encoding: Encoding, first: int) -> tuple[int, ...]:
-    """The shortenable span that each token lies in wholly; −1 for all that must stay."""
-    borders = []
+def _apart(texts: Sequence[str], tokenizer: Tokenizer, continues: bool) -> Encoding:
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
     offset = 0
-    for number, span in enumerate(spans):
-        if span.shortenable:
-            borders.append((offset, offset + len(span.text), first + number))
-        offset += len(span.text)
-    return tuple(
-        next((owner for begin, end, owner in borders if begin <= a and b <= end), -1)
-        for a, b in encoding.spans
-    )
+    for text in texts:
+        encoding = tokenizer.encode(text, continues=continues)
+        ids += encoding.ids
+        spans += ((a + offset, b + offset) for a, b in encoding.spans)
+        offset += len(text)
+        continues = True
+    return Encoding(tuple(ids), tuple(spans))
 
 
-def _begins(pieces: Sequence[Piece], number: int) -> bool:
-    """Whether piece `number` is at the beginning of a text (nothing but rows before it)."""
-    for piece in reversed(pieces[: max(0, number)]):
-        if isinstance(piece, Run | Slot):
-            return False
-        if isinstance(piece, Boundary):
-            return True
-    return True
+def _parts(run: Run) -> list[str]:
+    """The texts of a run's spans, the spaces between them at the beginnings."""
+    texts = list[str]()
+    space = ""
+    for number, span in enumerate(run.spans, start=1):
+        text = space + span.text
+        last = number == len(run.spans)
+        kept = text if span.field is not None or last else text.rstrip(" ")
+        space = text[len(kept) :]
+        texts += [kept] if kept else []
+    return texts
 
 
-def _context(slot: Slot, before: Piece | None, continues: bool, run_begins: bool) -> Context:
-    if not isinstance(before, Run):
-        return Context(slot.number, "", slot.space, continues)
-    literal = ""
-    whole = True
-    for span in reversed(before.spans):
-        if span.field is not None:
-            whole = False
-            break
-        literal = span.text + literal
-    if literal.strip():
-        return Context(slot.number, literal, slot.space, not (whole and run_begins))
-    text = before.text
+def _last_word(text: str) -> str:
+    """The end of a text that a word after it could merge with: its last word, with the white space
+    before and after; `_CONTEXT` characters where that is longer."""
     near = text[-_CONTEXT:]
-    return Context(slot.number, near, slot.space, len(near) < len(text) or not run_begins)
+    word = near.split()[-1:]
+    return near[max(0, near.rindex(word[0]) - 1) :] if word else near
 
 
-def check_fits(missing: int, limit: int, source: str) -> None:
-    """Refuse an example that does not fit even with every shortenable field cut to nothing."""
-    if missing > 0:
-        raise TemplateError(
-            f"{missing} tokens too long for the limit of {limit} even with every shortenable field "
-            f"cut to nothing; shorten the template, the prompt or the `!` fields of: {source}"
-        )
-
+def _token_starts(run: Run, tokens: Encoding) -> dict[int, list[int]]:
+    """Shortenable span -> where in it each of its tokens begins, 0 for one that begins before it."""
+    found: dict[int, list[int]] = {}
+    begin = 0
+    for place, span in enumerate(run.spans):
+        end = begin + len(span.text)
+        if span.shortenable:
+            starts = [max(0, a - begin) for a, b in tokens.spans if a < end and b > begin and a < b]
+            if starts:
+                found[place] = starts
+        begin = end
+    return found

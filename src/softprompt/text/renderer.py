@@ -6,30 +6,33 @@ functions in `spell.py`, `render.py` and `layout.py`.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, FreeText
-from softprompt.text.layout import Frame, Query, Words, lay_out, source_ids, special_count
+from softprompt.text.binding import check_binding, place_rows, read_joint, with_slot
+from softprompt.text.layout import (
+    BARE_SLOT,
+    Frame,
+    Query,
+    Words,
+    continuation,
+    lay_out,
+)
 from softprompt.text.render import (
     Context,
     TokenPiece,
     answer_ids,
-    check_fits,
     shorten,
     token_count,
     tokenise,
 )
-from softprompt.text.spell import (
-    Demonstration,
-    Fields,
-    Rows,
-    Spelled,
-    spell,
-    without_demonstration,
-)
-from softprompt.text.template import Answer, DecoderStart, Literal, Soft, Template
+from softprompt.text.spell import Demonstration, Fields, Spelled, spell
+from softprompt.text.template import Template
+
+_REMEMBERED = 4096  # answers in context whose ids are kept
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,11 @@ class RenderSettings:
     """How text becomes tokens.
 
     Args:
-        limit: positions that fit, special tokens, rows and answer included; None: any number.
+        limit: positions that fit, special tokens, rows and answer included; None: any number. An
+            answer that has a decoder for itself is not counted.
         separator: what `{sep}` is where the tokenizer has no pair boundary.
         per_piece: tokenise every piece of the template apart (PET's and LM-BFF's code).
-        demonstration_separator: text after each demonstration.
+        demonstration_separator: what joins demonstrations: text, or `{sep}`, or both.
     """
 
     limit: int | None = None
@@ -58,12 +62,14 @@ class Rendering:
         labels: the example's possible labels.
         label_of: the label of each candidate.
         cut: tokens that did not fit and were cut.
+        demonstrations: how many of them fitted.
     """
 
     queries: tuple[Query, ...]
     labels: tuple[str, ...]
     label_of: tuple[int, ...]
     cut: int = 0
+    demonstrations: int = 0
 
     @property
     def length(self) -> int:
@@ -73,12 +79,47 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Source:
-    """What a generator starts from: main ids and segments, the decoder's beginning, tokens cut."""
+    """What a generator starts from.
+
+    Args:
+        ids: the main sequence; −1−r for learned row r.
+        segments: segment id of each.
+        decoder: what the decoder begins with; −1−r for learned row r.
+        cut: tokens that did not fit and were cut.
+        demonstrations: how many of them fitted.
+    """
 
     ids: tuple[int, ...]
     segments: tuple[int, ...]
     decoder: tuple[int, ...]
     cut: int = 0
+    demonstrations: int = 0
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """An example spelled and tokenised, and how far it is from fitting.
+
+    Args:
+        words: each candidate's ids in context.
+        over: tokens too many in the main sequence, and in the decoder's.
+    """
+
+    spelled: Spelled
+    main: tuple[TokenPiece, ...]
+    decoder: tuple[TokenPiece, ...] | None
+    words: tuple[Words, ...]
+    over: tuple[int, int]
+    cut: int = 0
+    shown: int = 0
+
+    @property
+    def fits(self) -> bool:
+        return self.over == (0, 0)
+
+    @property
+    def tokens(self) -> int:
+        return token_count(self.main) + token_count(self.decoder or ())
 
 
 @dataclass
@@ -103,29 +144,19 @@ class Renderer:
     settings: RenderSettings = field(default_factory=RenderSettings)
 
     def __post_init__(self) -> None:
-        self.template = _with_slot(self.template, self.frame.family)
-        _check(self.template, self.answers, self.frame)
+        self.template = with_slot(self.template, self.frame.family)
+        check_binding(self.template, self.answers, self.frame)
+        self._joint = read_joint(self.settings.demonstration_separator)
+        self._rows, self._front, self.total_rows = place_rows(
+            self.template, self.n_rows, lambda text: len(self.text_ids(text))
+        )
         self._known: dict[tuple[Context, str], tuple[int, ...]] = {}
-        self._rows, self._front, self.total_rows = self._place_rows()
-
-    def _place_rows(self) -> tuple[dict[int, Rows], Rows | None, int]:
-        if self.n_rows == 0:
-            return {}, None, 0
-        if not self.template.has_soft:
-            return {}, Rows(0, self.n_rows), self.n_rows
-        groups = self.template.soft_groups(self.n_rows, lambda text: len(self.text_ids(text)))
-        placed: dict[int, Rows] = {}
-        total = 0
-        for group in groups:
-            assert group.offset is not None and group.length is not None
-            for slot in group.slots:
-                placed[slot] = Rows(group.offset, group.length)
-            total = group.offset + group.length
-        return placed, None, total
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a text that learned rows start from, tokenised as the beginning of a text."""
         return self.frame.tokenizer.encode(text, continues=False).ids
+
+    # --- what is asked of a network -------------------------------------------------------------
 
     def score(
         self,
@@ -139,159 +170,180 @@ class Renderer:
             fields: the example's fields.
             candidates: the example's own candidates, where the answers are its own.
             demonstrations: solved examples for `{demo}`.
+        Raises:
+            TemplateError: a missing field, a candidate without tokens, or what does not fit even
+                with everything cut that may be.
         """
-        labels = self.answers.labels(candidates)
         chosen = self.answers.candidates(candidates)
-        words = [candidate.words for candidate in chosen]
-        queries, cut = self._queries(fields, words, demonstrations, final=False)
-        return Rendering(queries, labels, tuple(c.label for c in chosen), cut)
+        if not chosen:
+            raise TemplateError("free text has no candidates to score: generate it instead")
+        made = self._fit(fields, [candidate.words for candidate in chosen], demonstrations)
+        return Rendering(
+            queries=lay_out(made.main, made.decoder, made.words, self.frame),
+            labels=self.answers.labels(candidates),
+            label_of=tuple(candidate.label for candidate in chosen),
+            cut=made.cut,
+            demonstrations=made.shown,
+        )
 
     def gold(
-        self, fields: Fields, words: tuple[str, ...], demonstrations: Sequence[Demonstration] = ()
+        self,
+        fields: Fields,
+        words: tuple[str, ...],
+        candidates: tuple[str, ...] | None = None,
+        demonstrations: Sequence[Demonstration] = (),
     ) -> Rendering:
-        """The one query that scores one filling of the slots; a free text ends with its end token."""
-        final = isinstance(self.answers, FreeText)
-        queries, cut = self._queries(fields, [words], demonstrations, final=final)
-        return Rendering(queries, (" ".join(words),), (0,), cut)
+        """The one query that scores one filling of the slots; a free text ends with its end token.
 
-    def source(self, fields: Fields, demonstrations: Sequence[Demonstration] = ()) -> Source:
-        """What a generator continues for this example."""
-        reserve = self.answers.max_tokens if isinstance(self.answers, FreeText) else 0
-        main, decoder, cut = self._pieces(fields, reserve, demonstrations)
-        return Source(*source_ids(main, decoder, self.frame), cut)
+        The example is cut as `score` and `source` cut it, so that its length says nothing of the
+        answer.
+        """
+        rivals = self._rivals(candidates)
+        made = self._fit(fields, [words, *rivals], demonstrations)
+        queries = lay_out(
+            made.main, made.decoder, made.words[:1], self.frame, final=self._is_free_text
+        )
+        return Rendering(queries, (" ".join(words),), (0,), made.cut, made.shown)
+
+    def source(
+        self,
+        fields: Fields,
+        candidates: tuple[str, ...] | None = None,
+        demonstrations: Sequence[Demonstration] = (),
+    ) -> Source:
+        """What a generator continues for this example.
+
+        Raises:
+            TemplateError: a masked backbone, which fills slots and does not generate.
+        """
+        if self.frame.family == "masked":
+            raise TemplateError("a masked backbone fills slots and cannot generate an answer")
+        made = self._fit(fields, self._rivals(candidates), demonstrations)
+        ids, segments, decoder = continuation(made.main, made.decoder, self.frame)
+        return Source(ids, segments, decoder, made.cut, made.shown)
 
     def candidate_ids(
-        self, fields: Fields, candidates: tuple[str, ...] | None = None
+        self,
+        fields: Fields,
+        candidates: tuple[str, ...] | None = None,
+        demonstrations: Sequence[Demonstration] = (),
     ) -> list[tuple[tuple[str, ...], Words]]:
         """Each candidate's words and how they are tokenised in this example's context."""
-        spelled = self._spell(fields, ())
-        contexts = self._contexts(spelled)
         words = [candidate.words for candidate in self.answers.candidates(candidates)]
-        return [(word, self._ids(contexts, word)) for word in words]
+        return list(zip(words, self._fit(fields, words, demonstrations).words, strict=True))
 
-    def _queries(
+    # --- making it fit --------------------------------------------------------------------------
+
+    @property
+    def _is_free_text(self) -> bool:
+        return isinstance(self.answers, FreeText)
+
+    def _rivals(self, candidates: tuple[str, ...] | None) -> list[tuple[str, ...]]:
+        """The words of all candidates, as far as they are known."""
+        if self.answers.kind == "candidates" and not candidates:
+            return []
+        return [candidate.words for candidate in self.answers.candidates(candidates)]
+
+    def _fit(
         self,
         fields: Fields,
         words: Sequence[tuple[str, ...]],
         demonstrations: Sequence[Demonstration],
-        final: bool,
-    ) -> tuple[tuple[Query, ...], int]:
-        spelled = self._spell(fields, demonstrations)
-        contexts = self._contexts(spelled)
-        candidates = [self._ids(contexts, word) for word in words]
-        longest = max((sum(len(w) for w in words) for words in candidates), default=0)
-        main, decoder, cut = self._pieces(fields, longest, demonstrations)
-        return lay_out(main, decoder, candidates, self.frame, final=final), cut
+    ) -> _Attempt:
+        """As much as fits with the longest of `words`: demonstrations go first (the last one
+        first), then the ends of fields.
+
+        Raises:
+            TemplateError: it does not fit with every shortenable field cut to nothing.
+        """
+
+        def showing(count: int) -> _Attempt:
+            return self._attempt(self._spell(fields, demonstrations[:count]), words)
+
+        shown = len(demonstrations)
+        attempt = showing(shown)
+        before = attempt.tokens
+        if attempt.fits:
+            return replace(attempt, shown=shown)
+        if shown:
+            first_too_many = bisect_left(range(shown), True, key=lambda n: not showing(n).fits)
+            shown = max(0, first_too_many - 1)
+            attempt = showing(shown)
+        while not attempt.fits:
+            attempt = self._attempt(self._shortened(attempt), words)
+        return replace(attempt, cut=max(1, before - attempt.tokens), shown=shown)
+
+    def _shortened(self, attempt: _Attempt) -> Spelled:
+        over_main, over_decoder = attempt.over
+        main, decoder = attempt.spelled.main, attempt.spelled.decoder
+        less_main = shorten(main, attempt.main, over_main) if over_main else main
+        less_decoder = decoder
+        if over_decoder and decoder is not None:
+            less_decoder = shorten(decoder, attempt.decoder or (), over_decoder)
+        if less_main is None or (less_decoder is None and decoder is not None):
+            raise TemplateError(
+                f"{max(attempt.over)} tokens too long for the limit of {self.settings.limit}, with "
+                "every shortenable field cut to nothing; shorten the template, the prompt, the "
+                f"answer or the `!` fields of '{self.template}'"
+            )
+        return Spelled(less_main, less_decoder)
+
+    def _attempt(self, spelled: Spelled, words: Sequence[tuple[str, ...]]) -> _Attempt:
+        tokenizer, per_piece = self.frame.tokenizer, self.settings.per_piece
+        main = tokenise(spelled.main, tokenizer, per_piece=per_piece)
+        decoder = None
+        if spelled.decoder is not None:
+            decoder = tokenise(spelled.decoder, tokenizer, per_piece=per_piece)
+        contexts = [p for p in (*main, *(decoder or ())) if isinstance(p, Context)] or [BARE_SLOT]
+        ids = tuple(self._ids(contexts, each) for each in words)
+        return _Attempt(spelled, main, decoder, ids, self._over(main, decoder, ids))
+
+    def _over(
+        self,
+        main: tuple[TokenPiece, ...],
+        decoder: tuple[TokenPiece, ...] | None,
+        words: tuple[Words, ...],
+    ) -> tuple[int, int]:
+        """Tokens too many, with the longest answer, in the main sequence and in the decoder's."""
+        limit = self.settings.limit
+        if limit is None:
+            return 0, 0
+        if isinstance(self.answers, FreeText):
+            words = (*words, ((0,) * self.answers.max_tokens,))
+        longest = max(words, key=lambda each: sum(map(len, each)), default=((),))
+        (query,) = lay_out(main, decoder, [longest], self.frame, final=self._is_free_text)
+        over_main = max(0, len(query.ids) - limit)
+        over_decoder = max(0, len(query.decoder or ()) - limit)
+        if decoder is not None:
+            return over_main, over_decoder
+        rewritten = self.frame.reconstructs and bool(self.template.answers)
+        return (max(over_main, over_decoder) if rewritten else over_main), 0
 
     def _spell(self, fields: Fields, demonstrations: Sequence[Demonstration]) -> Spelled:
-        own = bool(self.frame.tokenizer.between) and self.frame.family == "masked"
         return spell(
             self.template,
             fields,
             rows=self._rows,
             front=self._front,
-            separator=None if own else self.settings.separator,
+            separator=None if self.frame.has_pairs else self.settings.separator,
             demonstrations=demonstrations,
-            demonstration_separator=self.settings.demonstration_separator,
+            joint=self._joint,
         )
-
-    def _tokenise(
-        self, spelled: Spelled
-    ) -> tuple[tuple[TokenPiece, ...], tuple[TokenPiece, ...] | None]:
-        tokenizer, per_piece = self.frame.tokenizer, self.settings.per_piece
-        main = tokenise(spelled.main, tokenizer, per_piece=per_piece)
-        if spelled.decoder is None:
-            return main, None
-        return main, tokenise(spelled.decoder, tokenizer, per_piece=per_piece)
-
-    def _contexts(self, spelled: Spelled) -> list[Context]:
-        main, decoder = self._tokenise(spelled)
-        found = [piece for piece in (*main, *(decoder or ())) if isinstance(piece, Context)]
-        return found or [Context(0, "", "", False)]
 
     def _ids(self, contexts: Sequence[Context], words: tuple[str, ...]) -> Words:
         return tuple(self._in(c, word) for c, word in zip(contexts, words, strict=True))
 
     def _in(self, context: Context, word: str) -> tuple[int, ...]:
-        if (context, word) not in self._known:
-            self._known[context, word] = answer_ids(self.frame.tokenizer, context, word)
-        return self._known[context, word]
-
-    def _pieces(
-        self, fields: Fields, answer: int, demonstrations: Sequence[Demonstration]
-    ) -> tuple[tuple[TokenPiece, ...], tuple[TokenPiece, ...] | None, int]:
-        """Token pieces that fit: demonstrations go first (the last one first), then field ends."""
-        spelled = self._spell(fields, demonstrations)
-        main, decoder = self._tokenise(spelled)
-        limit = self.settings.limit
-        if limit is None:
-            return main, decoder, 0
-        in_decoder = self.frame.family == "encoder_decoder"
-        fixed = special_count(main, self.frame) + (0 if in_decoder else answer)
-        before = token_count(main)
-        left = len(demonstrations)
-        while fixed + token_count(main) > limit and left > 0:
-            left -= 1
-            spelled = without_demonstration(spelled, left)
-            main, decoder = self._tokenise(spelled)
-        excess = fixed + token_count(main) - limit
-        if excess > 0:
-            main, missing = shorten(main, excess)
-            check_fits(missing, limit, str(self.template))
-        return main, decoder, before - token_count(main)
-
-
-def _with_slot(template: Template, family: str) -> Template:
-    """A template that leaves its slot out gets it where the family answers."""
-    if template.answers or family == "masked":
-        return template
-    decoder = any(isinstance(part, DecoderStart) for part in template.parts)
-    if family == "causal" or decoder:
-        return Template.from_parts((*template.parts, Literal(" "), Answer()))
-    return template
-
-
-def _check(template: Template, answers: Answers, frame: Frame) -> None:
-    family, slots = frame.family, len(template.answers)
-    decoder = next((i for i, p in enumerate(template.parts) if isinstance(p, DecoderStart)), None)
-    if family == "masked" and slots == 0:
-        raise TemplateError(
-            f"no answer slot: expected {{mask}} in '{template}', because a masked backbone answers "
-            "by filling it; for example '{text} It was {mask}.'"
-        )
-    if decoder is not None and family != "encoder_decoder":
-        raise TemplateError(
-            f"{{decoder}} in '{template}': only an encoder-decoder backbone has a decoder to start"
-        )
-    if decoder is not None:
-        early = [p for p in template.parts[:decoder] if isinstance(p, Answer)]
-        if early and len(early) < slots:
-            raise TemplateError(
-                f"answer slots before and after {{decoder}} in '{template}': expected one side"
-            )
-    if isinstance(answers, FreeText):
-        if family == "masked":
-            raise TemplateError(
-                "a masked backbone fills slots and cannot write free text; give label words or "
-                "candidates, or use an encoder-decoder or causal backbone"
-            )
-        last = template.parts[-1] if template.parts else None
-        if family == "causal" and (slots != 1 or not isinstance(last, Answer)):
-            raise TemplateError(
-                f"free text needs {{mask}} once and at the end on a causal backbone, found "
-                f"'{template}'"
-            )
-    if answers.kind == "words":
-        for candidate in answers.candidates(None):
-            if len(candidate.words) != max(1, slots):
+        if self._is_free_text:
+            return answer_ids(self.frame.tokenizer, context, word)
+        ids = self._known.get((context, word))
+        if ids is None:
+            ids = answer_ids(self.frame.tokenizer, context, word)
+            if not ids:
                 raise TemplateError(
-                    f"{len(candidate.words)} word(s) {list(candidate.words)} for {max(1, slots)} "
-                    f"answer slot(s) in '{template}'"
+                    f"the answer '{word}' has no tokens for this tokenizer, expected at least one"
                 )
-    elif slots > 1:
-        raise TemplateError(f"{slots} answer slots in '{template}' need label words, one for each")
-
-
-def soft_texts(template: Template) -> list[str]:
-    """The words that `{soft:'…'}` slots start from, in order of first appearance."""
-    return [p.text for p in template.parts if isinstance(p, Soft) and p.text is not None]
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[context, word] = ids
+        return ids
