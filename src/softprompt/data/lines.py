@@ -44,7 +44,7 @@ def check_file(path: Path) -> None:
         raise DataError("there is no such file", file=str(path))
     if path.is_dir():
         raise DataError("expected a file, got a folder", file=str(path))
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
         raise DataError("the file is empty (0 bytes); expected rows", file=str(path))
 
 
