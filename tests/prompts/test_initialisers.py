@@ -9,7 +9,7 @@ import torch
 
 from softprompt.errors import PromptError
 from softprompt.prompts import initialisers
-from softprompt.prompts.initialisers import INITIALISERS, Initialiser
+from softprompt.prompts.initialisers import Initialiser
 
 
 @dataclass
@@ -47,12 +47,10 @@ def _everyone(table: FakeTable) -> dict[str, Initialiser]:
     }
 
 
-def test_the_table_of_names_lists_functions_of_this_module(table: FakeTable) -> None:
-    assert set(INITIALISERS) == set(_everyone(table))
-    assert all(callable(getattr(initialisers, name)) for name in INITIALISERS)
-
-
-@pytest.mark.parametrize("name", INITIALISERS)
+@pytest.mark.parametrize(
+    "name",
+    ["uniform", "uniform_paper", "uniform_code", "vocabulary", "labels", "from_text", "from_rows"],
+)
 def test_every_initialiser_gives_the_same_float32_rows_for_the_same_seed(
     name: str, table: FakeTable
 ) -> None:

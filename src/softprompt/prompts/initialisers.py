@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -23,19 +22,6 @@ from softprompt.errors import PromptError
 
 Initialiser = Callable[[int, torch.Generator], Float[Tensor, "P E"]]
 """From a length P and a generator to rows `[P, E]`, float32."""
-
-INITIALISERS: Mapping[str, str] = MappingProxyType(
-    {
-        "uniform": "random, uniform around 0 at the scale of the backbone's own embeddings",
-        "uniform_paper": "random, uniform in [-0.5, 0.5], as the paper has it; meant for T5 1.1",
-        "uniform_code": "random, uniform in [0, 0.5), as the authors' code draws; for T5 1.1",
-        "vocabulary": "embeddings of frequent word pieces, drawn without replacement",
-        "labels": "one row per label: the mean of its pieces' embeddings; the rest as vocabulary",
-        "from_text": "the embeddings of a text, piece by piece; the rest as vocabulary",
-        "from_rows": "the rows of another prompt or of a .npy file of the same shape",
-    }
-)
-"""Name of each function below, and what it does, in one line."""
 
 
 @runtime_checkable  # so that a test run that checks types can check this one
