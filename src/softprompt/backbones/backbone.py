@@ -9,7 +9,6 @@ D decoder rows, n positions asked for.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from softprompt.backbones.fingerprint import identity_of
-from softprompt.backbones.inputs import Inputs, positions_from_mask
+from softprompt.backbones.greedy import greedy_config, until
+from softprompt.backbones.inputs import Inputs, pads_first, positions_from_mask
 from softprompt.backbones.kept_positions import keep_positions
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import Traits
@@ -37,7 +37,7 @@ class Encoded:
     states: Tensor
     mask: Tensor
 
-    def rows(self, index: Int[Tensor, "D"]) -> Encoded:
+    def rows(self, index: Int[Tensor, " D"]) -> Encoded:
         """The rows that each decoder row reads."""
         return Encoded(self.states[index], self.mask[index])
 
@@ -52,6 +52,7 @@ class Backbone:
         tokenizer: the renderer's tokenizer.
         traits: how to feed the model.
         stored: precision of the checkpoint.
+        identity: its fingerprint, where the model no longer holds the stored weights.
     """
 
     def __init__(
@@ -63,11 +64,16 @@ class Backbone:
         tokenizer: TextTokenizer,
         traits: Traits,
         stored: torch.dtype,
+        identity: BackboneIdentity | None = None,
     ):
         self.name, self.config, self.tokenizer, self.traits = name, config, tokenizer, traits
         self._model: Any = model.requires_grad_(False).eval()
-        self._stored = stored
-        self._scale, self._decoder_scale = self._embedding_scales()
+        self._stored, self._identity = stored, identity
+        if self.family != "masked":
+            # Set on the model: what a call leaves open is filled from there.
+            self._model.generation_config = greedy_config(
+                self._model.generation_config, config, tokenizer.end_of_text, tokenizer.pad
+            )
 
     @property
     def family(self) -> Family:
@@ -81,7 +87,7 @@ class Backbone:
     @property
     def vocabulary(self) -> int:
         """V."""
-        return int(self._model.get_output_embeddings().weight.shape[0])
+        return int(self.config.vocab_size)  # the output embedding may be a layer before V
 
     @property
     def device(self) -> torch.device:
@@ -104,16 +110,12 @@ class Backbone:
     @cached_property
     def limit(self) -> int | None:
         """How many positions fit, prompt rows and special tokens included; None: no limit."""
-        declared = self.tokenizer.limit
-        known = self.traits.limit
-        if known is None:
-            return declared
-        return known
+        return self.tokenizer.limit if self.traits.limit is None else self.traits.limit
 
     @cached_property
     def identity(self) -> BackboneIdentity:
         """The fingerprint that a prompt carries; taken once, before anything is opened."""
-        return identity_of(
+        return self._identity or identity_of(
             self._model,
             self.config,
             name=self.name,
@@ -124,55 +126,24 @@ class Backbone:
 
     # --- embeddings ---------------------------------------------------------------------------
 
-    def embed(self, ids: Int[Tensor, "..."], *, decoder: bool = False) -> Float[Tensor, "... E"]:
+    def embed(self, ids: Int[Tensor, " ..."], *, decoder: bool = False) -> Float[Tensor, "... E"]:
         """Token ids as the network receives them, scaling included, `[..., E]`."""
         table = self._model.get_input_embeddings()
         embedded: Tensor = table(ids.to(self.device))
-        scale = self._decoder_scale if decoder else self._scale
+        scale = self.traits.decoder_scale if decoder else self.traits.scale
         return embedded if scale == 1.0 else embedded * scale
 
-    def rows(self, ids: Sequence[int]) -> Float[Tensor, "n E"]:
+    def rows(self, ids: Sequence[int], *, decoder: bool = False) -> Float[Tensor, "n E"]:
         """Embeddings of a list of ids in f32, without gradient, `[n, E]`."""
         with torch.no_grad():
-            return self.embed(torch.tensor(list(ids), dtype=torch.long)).float()
+            return self.embed(torch.tensor(list(ids), dtype=torch.long), decoder=decoder).float()
 
     @cached_property
     def rms(self) -> float:
         """Root mean square per element of the embedding rows as the network receives them."""
         with torch.no_grad():
-            table: Tensor = self._model.get_input_embeddings().weight
-            return float(table.float().pow(2).mean().sqrt()) * self._scale
-
-    def _embedding_scales(self) -> tuple[float, float]:
-        """The factors between the embedding module's output and what the network works on.
-
-        Measured, not assumed: the candidate with which embeddings give the same output as their
-        ids. Pegasus scales ids inside its encoder; BART scales in the module; T5 not at all.
-        """
-        ordinary = [i for i in range(self.tokenizer.size) if i not in self.tokenizer.special]
-        ids = torch.tensor([ordinary[len(ordinary) // 2 :][:3] or [0]], device=self.device)
-        candidates = (1.0, math.sqrt(self.width))
-        if self.family != "encoder_decoder":
-            return self._matching_scale(self._model, ids, candidates), 1.0
-        encoder, decoder = self._model.get_encoder(), self._model.get_decoder()
-        return (
-            self._matching_scale(encoder, ids, candidates),
-            self._matching_scale(decoder, ids, candidates),
-        )
-
-    @torch.no_grad()
-    def _matching_scale(self, network: Any, ids: Tensor, candidates: Sequence[float]) -> float:
-        expected = _first_output(network(input_ids=ids))
-        embedded = self._model.get_input_embeddings()(ids)
-        tolerance = 1e-3 if self.dtype in (torch.float32, torch.float64) else 5e-2
-        for scale in candidates:
-            got = _first_output(network(inputs_embeds=embedded * scale))
-            if torch.allclose(got, expected, rtol=tolerance, atol=tolerance):
-                return scale
-        raise BackboneError(
-            f"{self.name}: {type(self._model).__name__} gives another output for embeddings than "
-            "for the ids they belong to, so nothing can be learned in front of its input"
-        )
+            everything = torch.arange(self._model.get_input_embeddings().weight.shape[0])
+            return float(self.embed(everything).float().pow(2).mean().sqrt())
 
     # --- forward ------------------------------------------------------------------------------
 
@@ -187,11 +158,11 @@ class Backbone:
     def logits(
         self,
         inputs: Inputs,
-        rows: Int[Tensor, "n"],
-        columns: Int[Tensor, "n"],
+        rows: Int[Tensor, " n"],
+        columns: Int[Tensor, " n"],
         encoded: Encoded | None = None,
     ) -> Float[Tensor, "n V"]:
-        """Logits in f32 at chosen positions only, `[n, V]`.
+        """Logits at chosen positions only, `[n, V]`; f32, or f64 where the backbone is f64.
 
         Args:
             inputs: the sequence; for an encoder-decoder, the decoder's.
@@ -201,23 +172,23 @@ class Backbone:
         rows, columns = rows.to(self.device), columns.to(self.device)
         with keep_positions(self._model, rows, columns):
             logits: Tensor = self._model(**self._arguments(inputs, encoded)).logits
-        return logits.reshape(-1, logits.shape[-1]).float()
+        return _wide(logits.reshape(-1, logits.shape[-1]))
 
     def hidden(
         self,
         inputs: Inputs,
-        rows: Int[Tensor, "n"],
-        columns: Int[Tensor, "n"],
+        rows: Int[Tensor, " n"],
+        columns: Int[Tensor, " n"],
         encoded: Encoded | None = None,
     ) -> Float[Tensor, "n H"]:
-        """Last hidden states in f32 at chosen positions, `[n, H]`."""
+        """Last hidden states in f32 at chosen positions, `[n, H]`; where a model projects them to
+        the embedding's width before its head (OPT-350m), the projected ones."""
         rows, columns = rows.to(self.device), columns.to(self.device)
         with keep_positions(self._model, rows[:1], columns[:1]):
             output = self._model(**self._arguments(inputs, encoded), output_hidden_states=True)
-        states = (
-            output.hidden_states if encoded is None else output.decoder_hidden_states
-        )[-1]
-        return states[rows, columns].float()  # type: ignore[no-any-return]
+        layers = output.hidden_states if encoded is None else output.decoder_hidden_states
+        states: Tensor = layers[-1]
+        return states[rows, columns].float()
 
     def _arguments(self, inputs: Inputs, encoded: Encoded | None) -> dict[str, Any]:
         embeddings, mask = inputs.embeddings.to(self.dtype), inputs.mask.to(self.device)
@@ -245,50 +216,82 @@ class Backbone:
 
     @torch.no_grad()
     def generate(
-        self, inputs: Inputs, max_new_tokens: int, decoder_start: Sequence[int] = ()
+        self, inputs: Inputs, max_new_tokens: int, decoder: Inputs | None = None
     ) -> list[tuple[int, ...]]:
-        """Greedy continuation of each row, special tokens cut off.
+        """Greedy continuation of each row, its end token and what follows cut off.
 
         Args:
-            inputs: what is continued (causal: padded on the left), or what the encoder reads.
-            max_new_tokens: at most this many tokens.
-            decoder_start: ids the decoder begins with (encoder-decoder).
+            inputs: what is continued, or what the encoder reads; pads on either side.
+            max_new_tokens: at most this many tokens, and no more than the model has positions for.
+            decoder: what each decoder row begins with, all of one length; learned rows may be
+                among it. By default the family's decoder start.
         Raises:
-            BackboneError: a masked backbone, which cannot generate.
+            BackboneError: a masked backbone, which cannot generate; or decoder rows of several
+                lengths.
         """
         if self.family == "masked":
             raise BackboneError(
                 "a masked backbone fills slots and cannot generate free text; use an "
                 "encoder-decoder or causal backbone"
             )
-        mask = inputs.mask.to(self.device)
-        common: dict[str, Any] = {
-            "inputs_embeds": inputs.embeddings.to(self.dtype),
-            "attention_mask": mask.long(),
-            "max_new_tokens": max_new_tokens,
-            "do_sample": False,
-            "num_beams": 1,
-            "pad_token_id": self._pad,
-        }
-        skip = 0
+        made: list[tuple[int, ...]] = [()] * len(inputs.mask)
+        for most, rows in self._room(inputs, decoder, max_new_tokens).items():
+            part = inputs.rows(torch.tensor(rows, device=inputs.mask.device))
+            if self.family == "causal":
+                out = self._continue(pads_first(part), most)
+            else:
+                out = self._decode(self.encode(part), decoder, most)
+            settings = self._model.generation_config
+            ends = (*(settings.eos_token_id or ()), settings.pad_token_id)
+            for row, ids in zip(rows, out.tolist(), strict=True):
+                made[row] = until(ids, ends)
+        return made
+
+    def _room(self, inputs: Inputs, decoder: Inputs | None, most: int) -> dict[int, list[int]]:
+        """Which rows may generate how many tokens: `most`, or up to the last position.
+
+        Only a row that is itself near the limit stops there, whatever it shares a batch with.
+        """
+        lengths = inputs.mask.sum(dim=1).tolist()
         if self.family == "encoder_decoder":
-            start = torch.tensor([list(decoder_start)] * len(mask), device=self.device)
-            common["decoder_input_ids"] = start
-            skip = start.shape[1]
-        out = self._model.generate(**common)[:, skip:].tolist()
-        ends = self._ends
-        return [_until(row, ends) for row in out]
+            begun = len(self.decoder_start) if decoder is None else decoder.mask.shape[1]
+            lengths = [begun] * len(lengths)
+        groups: dict[int, list[int]] = {}
+        for row, length in enumerate(lengths):
+            room = most if self.traits.limit is None else min(most, self.traits.limit - length)
+            if room > 0:
+                groups.setdefault(room, []).append(row)
+        return groups
 
-    @property
-    def _pad(self) -> int:
-        pad = self.tokenizer.pad
-        return pad if pad is not None else (self.tokenizer.end_of_text or 0)
+    def _continue(self, inputs: Inputs, most: int) -> Int[Tensor, "B n"]:
+        made: Tensor = self._model.generate(
+            inputs_embeds=inputs.embeddings.to(self.dtype),
+            attention_mask=inputs.mask.to(self.device).long(),
+            max_new_tokens=most,
+        )
+        return made
 
-    @cached_property
-    def _ends(self) -> frozenset[int]:
-        declared = self._model.generation_config.eos_token_id
-        ends = declared if isinstance(declared, list) else [declared]
-        return frozenset(i for i in [*ends, self.tokenizer.end_of_text, self.tokenizer.pad] if i is not None)
+    def _decode(self, encoded: Encoded, decoder: Inputs | None, most: int) -> Int[Tensor, "B n"]:
+        """`generate` of transformers takes ids only for a decoder: no learned rows among them."""
+        count = len(encoded.mask)
+        if decoder is None:
+            start = torch.tensor([self.decoder_start] * count)
+            mask = torch.ones_like(start, dtype=torch.bool)
+            decoder = Inputs(self.embed(start, decoder=True), mask)
+        if not bool(decoder.mask.all()):
+            raise BackboneError("decoder rows of several lengths, expected one length in a batch")
+        ends = torch.tensor(self._model.generation_config.eos_token_id or [], device=self.device)
+        arguments = self._arguments(decoder, encoded) | {"use_cache": True}
+        del arguments["decoder_attention_mask"]  # no pads: whatever the cache holds is seen
+        made: list[Tensor] = []
+        ended = torch.zeros(count, dtype=torch.bool, device=self.device)
+        while len(made) < most and not bool(ended.all()):
+            output = self._model(**arguments)
+            made.append(output.logits[:, -1].argmax(dim=-1))
+            ended = ended | torch.isin(made[-1], ends)
+            arguments["past_key_values"] = output.past_key_values
+            arguments["decoder_inputs_embeds"] = self.embed(made[-1][:, None], decoder=True)
+        return torch.stack(made, dim=1)
 
     @property
     def decoder_start(self) -> tuple[int, ...]:
@@ -310,13 +313,6 @@ class Backbone:
             self._model.eval()
 
 
-def _first_output(output: Any) -> Tensor:
-    found = output.logits if hasattr(output, "logits") else output.last_hidden_state
-    return found.float()  # type: ignore[no-any-return]
-
-
-def _until(ids: Sequence[int], ends: frozenset[int]) -> tuple[int, ...]:
-    for place, token in enumerate(ids):
-        if token in ends:
-            return tuple(ids[:place])
-    return tuple(ids)
+def _wide(states: Tensor) -> Tensor:
+    """At least f32."""
+    return states.to(torch.promote_types(states.dtype, torch.float32))

@@ -36,6 +36,7 @@ ARCHITECTURE_KEYS = (
     "hidden_act",
     "max_position_embeddings",
     "type_vocab_size",
+    "scale_embedding",
 )
 _SKETCHED = 32  # values kept in the clear, to tell another precision from another model
 _BLOCK = re.compile(r"^(.*?\.(?:layers?|h|block|blocks|albert_layer_groups)\.)(\d+)\.")

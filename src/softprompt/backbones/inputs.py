@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-
-Side = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -30,19 +27,31 @@ class Inputs:
     mask: Bool[Tensor, "B S"]
     segments: Int[Tensor, "B S"] | None = None
 
+    def rows(self, index: Int[Tensor, " n"]) -> Inputs:
+        """Some of the rows, `n` of them."""
+        kinds = None if self.segments is None else self.segments[index]
+        return Inputs(self.embeddings[index], self.mask[index], kinds)
+
 
 def pad_ids(
-    rows: Sequence[Sequence[int]], side: Side = "right", fill: int = 0
+    rows: Sequence[Sequence[int]], fill: int = 0
 ) -> tuple[Int[Tensor, "B S"], Bool[Tensor, "B S"]]:
-    """Pad to the longest row: ids `[B, S]` and the mask of real positions `[B, S]`."""
+    """Pad on the right to the longest row: ids `[B, S]` and the mask of real positions `[B, S]`."""
     width = max((len(row) for row in rows), default=0)
     ids = torch.full((len(rows), width), fill, dtype=torch.long)
     mask = torch.zeros((len(rows), width), dtype=torch.bool)
     for number, row in enumerate(rows):
-        place = slice(width - len(row), width) if side == "left" else slice(0, len(row))
-        ids[number, place] = torch.tensor(list(row), dtype=torch.long)
-        mask[number, place] = True
+        ids[number, : len(row)] = torch.tensor(list(row), dtype=torch.long)
+        mask[number, : len(row)] = True
     return ids, mask
+
+
+def pads_first(inputs: Inputs) -> Inputs:
+    """The same rows with all pads on the left, as a generator needs them; order is kept."""
+    order = inputs.mask.long().argsort(dim=1, stable=True)  # [B, S]: pads, then real positions
+    wide = order[..., None].expand_as(inputs.embeddings)
+    kinds = None if inputs.segments is None else inputs.segments.gather(1, order)
+    return Inputs(inputs.embeddings.gather(1, wide), inputs.mask.gather(1, order), kinds)
 
 
 def positions_from_mask(mask: Bool[Tensor, "B S"], first: int) -> Int[Tensor, "B S"]:

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.fingerprint import identity_of
+from softprompt.backbones.input_path import probe_ids
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import REFUSED_IN_F16, family_of, traits_of
 from softprompt.errors import BackboneError
@@ -57,26 +59,49 @@ def load_backbone(
         precision: `auto` is f32 on the CPU; on an accelerator bf16, or f32 for a f32 checkpoint.
         device: `cpu`, `cuda`, …; by default an accelerator where there is one.
     Raises:
-        BackboneError: not found, without the head it needs, without a fast tokenizer, or in a
-            precision in which it cannot run.
+        BackboneError: not found, without the head it needs, without a fast tokenizer, in a
+            precision in which it cannot run, or for a device that is not there.
     """
     source, local = _resolve(str(name))
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    place = _place(device)
     config = _config(source, str(name), local)
     kind = family or family_of(config)
     stored = _stored_precision(config)
     dtype = _precision(precision, stored, place, config)
-    model = _load_model(source, kind, dtype, local)
     tokenizer = _load_tokenizer(source, local)
-    backbone = Backbone(
+    exact = torch.promote_types(stored, dtype) == dtype
+    model: Any = _load_model(source, kind, dtype if exact else stored, local)
+    identity = None
+    if (
+        not exact
+    ):  # the fingerprint is of the stored bytes, which the narrower weights no longer tell
+        width = int(model.get_input_embeddings().weight.shape[1])
+        identity = identity_of(
+            model, config, name=str(name), family=kind, width=width, stored=stored
+        )
+        narrow(model, dtype)
+    check_finite(model, source)
+    model = model.requires_grad_(False).eval().to(place)
+    ids = probe_ids(tokenizer, model, str(name)).to(place)
+    return Backbone(
         name=str(name),
-        model=model.to(place),
+        model=model,
         config=config,
         tokenizer=tokenizer,
-        traits=traits_of(model, config, kind),
+        traits=traits_of(model, config, kind, ids, str(name)),
         stored=stored,
+        identity=identity,
     )
-    return backbone
+
+
+def _place(device: str | None) -> torch.device:
+    """The device, if it is there."""
+    named = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=named).device
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BackboneError(f"device '{named}' cannot be used: {first}") from error
 
 
 def _resolve(name: str) -> tuple[str, bool]:
@@ -99,12 +124,16 @@ def _resolve(name: str) -> tuple[str, bool]:
 
 
 def _reach_hub(name: str) -> tuple[str, bool]:
-    """A cached snapshot if there is one, else the hub if it answers one short request."""
+    """The hub if it answers one short request, else a cached snapshot if there is one."""
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    if isinstance(try_to_load_from_cache(name, "config.json"), str):
-        return name, constants.HF_HUB_OFFLINE
+    try:
+        cached = isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        raise BackboneError(
+            f"{name}: no such folder, and no name that the hub could have"
+        ) from None
     why = "HF_HUB_OFFLINE is set"
     if not constants.HF_HUB_OFFLINE:
         try:
@@ -116,9 +145,14 @@ def _reach_hub(name: str) -> tuple[str, bool]:
         except (OSError, ValueError, RuntimeError) as error:
             why = f"the hub cannot be reached ({type(error).__name__})"
         except Exception as error:  # the HTTP library's own tree, which is not a dependency of ours
-            if "connect" not in type(error).__name__.lower() and "timeout" not in str(error).lower():
+            if (
+                "connect" not in type(error).__name__.lower()
+                and "timeout" not in str(error).lower()
+            ):
                 raise
             why = f"the hub cannot be reached ({type(error).__name__})"
+    if cached:
+        return name, True
     raise BackboneError(
         f"'{name}' is no folder here, is not in the local cache, and {why}; give the path of a "
         f"model folder, or one that ships in the package: {', '.join(shipped_models()) or 'none'}"
@@ -178,12 +212,30 @@ def _load_model(source: str, family: Family, dtype: torch.dtype, local: bool) ->
         raise BackboneError(f"{source}: the weights cannot be loaded: {first}") from error
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
-        shown = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        shown = ", ".join(missing[:4]) + (
+            f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        )
         raise BackboneError(
             f"{source}: the checkpoint lacks weights that a {family.replace('_', '-')} language "
             f"model needs ({shown}); they would be random. Expected a checkpoint with its "
             "language-model head (of ELECTRA: the generator)"
         )
+    return model  # type: ignore[no-any-return]
+
+
+def narrow(model: nn.Module, dtype: torch.dtype) -> None:
+    """Cast the parameters in place; buffers, such as rotary frequencies, keep their precision."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+
+
+def check_finite(model: nn.Module, source: str) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        BackboneError: names the first such tensor.
+    """
     broken = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
     if broken:
         raise BackboneError(
@@ -191,7 +243,6 @@ def _load_model(source: str, family: Family, dtype: torch.dtype, local: bool) ->
             + (f", and {len(broken) - 1} more tensors" if len(broken) > 1 else "")
             + "; the file is damaged, or the precision is too narrow"
         )
-    return model  # type: ignore[no-any-return]
 
 
 def _load_tokenizer(source: str, local: bool) -> TextTokenizer:

@@ -2,7 +2,8 @@
 
 A fast tokenizer decides by itself whether a text gets a leading space. The renderer needs both
 behaviours: as at the beginning of a text, and as the continuation of one. The second is a copy of
-the tokenizer whose prefix space is switched off in its own public JSON description.
+the tokenizer whose prefix space is switched off in its own public JSON description. In both copies
+no text can become a special token, because their models no longer know the names.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ class TextTokenizer:
             )
         self.wrapped = wrapped
         description = json.loads(wrapped.backend_tokenizer.to_str())
-        self._first = _plain(description)
-        self._later = _plain(_without_prefix_space(description))
+        names = _special_names(wrapped, description)
+        self._first = _plain(description, names)
+        self._later = _plain(_continuing(description), names)
 
     @cached_property
     def _frame(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
@@ -51,7 +53,7 @@ class TextTokenizer:
         start, end = tuple(single.ids[: text[0]]), tuple(single.ids[text[-1] + 1 :])
         pair = backend.encode("a", "a")
         sequence = pair.sequence_ids
-        if not start and not end or 1 not in sequence:
+        if (not start and not end) or 1 not in sequence:
             return start, (), end
         last_first = max(i for i, s in enumerate(sequence) if s == 0)
         first_second = min(i for i, s in enumerate(sequence) if s == 1)
@@ -93,7 +95,7 @@ class TextTokenizer:
     @cached_property
     def sentinels(self) -> tuple[int, ...]:
         vocabulary: Mapping[str, int] = self.wrapped.get_vocab()
-        found = []
+        found: list[int] = []
         while (name := f"<extra_id_{len(found)}>") in vocabulary:
             found.append(vocabulary[name])
         return tuple(found)
@@ -126,15 +128,65 @@ class TextTokenizer:
         return str(self.wrapped.decode(list(ids), skip_special_tokens=True))
 
 
-def _plain(description: dict[str, Any]) -> Any:
-    """A backend tokenizer that frames nothing and reads special names as text."""
+def _special_names(wrapped: Any, description: Mapping[str, Any]) -> frozenset[str]:
+    """The names that must stay text where a user writes them."""
+    added = {token["content"] for token in description["added_tokens"] if token["special"]}
+    sentinels = {name for name in wrapped.get_vocab() if name.startswith("<extra_id_")}
+    return frozenset(added | sentinels | set(wrapped.all_special_tokens))
+
+
+def _plain(description: Mapping[str, Any], special: frozenset[str]) -> Any:
+    """A backend tokenizer that frames nothing and reads special names as text.
+
+    `encode_special_tokens` is not enough: the vocabulary of a Unigram model (T5, XLM-R, ALBERT)
+    holds `</s>` and `<extra_id_0>` as pieces like any other, and finds them in a text.
+    """
     from tokenizers import Tokenizer
 
-    backend = Tokenizer.from_str(json.dumps({**description, "post_processor": None}))
+    changed = {
+        **description,
+        "post_processor": None,
+        "added_tokens": [t for t in description["added_tokens"] if t["content"] not in special],
+        "model": _without_names(description["model"], special),
+    }
+    backend = Tokenizer.from_str(json.dumps(changed))
     backend.no_truncation()
     backend.no_padding()
-    backend.encode_special_tokens = True
     return backend
+
+
+def _without_names(model: Mapping[str, Any], special: frozenset[str]) -> Mapping[str, Any]:
+    """The model with special pieces under names that no text can hold, so that ids stay."""
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):  # Unigram
+        hidden = [[f" {n} " if n in special else n, score] for n, score in vocabulary]
+        return {**model, "vocab": hidden}
+    if model["type"] == "BPE":  # reaches only what its merges build, and no name is built by them
+        return model
+    # A name of one character may be ordinary text, and the unknown token must be found by name.
+    names = {n for n in special if len(n) > 1} - {model.get("unk_token")}
+    return {**model, "vocab": {f" {n} " if n in names else n: i for n, i in vocabulary.items()}}
+
+
+def _continuing(description: dict[str, Any]) -> dict[str, Any]:
+    """The description of the same tokenizer for text that continues: no space of its own.
+
+    T5, XLM-R and ALBERT split at white space and *then* mark every word as one that follows a
+    space. The white space itself has to mark it instead, one mark however wide it is.
+    """
+    changed: dict[str, Any] = _without_prefix_space(description)
+    steps = (description.get("pre_tokenizer") or {}).get("pretokenizers", ())
+    kinds = [step["type"] for step in steps]
+    if "WhitespaceSplit" in kinds and "Metaspace" in kinds:
+        kept = [
+            s for s in changed["pre_tokenizer"]["pretokenizers"] if s["type"] != "WhitespaceSplit"
+        ]
+        changed["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": kept}
+        own = [changed["normalizer"]] if changed.get("normalizer") else []
+        narrow = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}
+        trimmed = {"type": "Strip", "strip_left": False, "strip_right": True}
+        changed["normalizer"] = {"type": "Sequence", "normalizers": [*own, narrow, trimmed]}
+    return changed
 
 
 def _without_prefix_space(node: Any) -> Any:

@@ -9,15 +9,13 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from jaxtyping import Int
+from torch import Tensor
 
+from softprompt.backbones.input_path import first_position, input_scale
 from softprompt.errors import BackboneError
 from softprompt.text.tokens import Family
 
-# Learned positions that count from padding_idx + 1 (fairseq's convention).
-POSITIONS_AFTER_PADDING = frozenset(
-    {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "xmod"}
-)
 # Relative positions without a table: the only limit is what the tokenizer declares.
 NO_POSITION_LIMIT = frozenset({"t5", "mt5", "umt5", "longt5", "bloom"})
 # f16 overflows in the feed-forward blocks of these (Raffel et al.'s bf16 training).
@@ -35,6 +33,8 @@ class Traits:
         limit: largest number of positions, or None.
         segments: how many segment ids the model has (0: it takes none).
         takes_positions: whether its forward accepts `position_ids`.
+        scale, decoder_scale: what embeddings are multiplied by before the network, and before the
+            decoder.
     """
 
     family: Family
@@ -43,6 +43,8 @@ class Traits:
     limit: int | None
     segments: int
     takes_positions: bool
+    scale: float
+    decoder_scale: float
 
 
 def family_of(config: Any) -> Family:
@@ -76,22 +78,34 @@ def family_of(config: Any) -> Family:
     )
 
 
-def traits_of(model: nn.Module, config: Any, family: Family) -> Traits:
-    """Read the traits off a loaded model and its config."""
-    width = int(model.get_input_embeddings().weight.shape[1])  # type: ignore[operator]
-    kind = config.model_type
-    padding = getattr(config, "pad_token_id", None)
-    first = (padding or 0) + 1 if kind in POSITIONS_AFTER_PADDING else 0
+def traits_of(
+    model: Any, config: Any, family: Family, ids: Int[Tensor, "2 T"], name: str
+) -> Traits:
+    """Read the traits off a loaded model and its config, and measure what neither says.
+
+    Args:
+        ids: what scales and positions are measured on.
+        name: the model's, for messages.
+    Raises:
+        BackboneError: embeddings do not act as their ids, or a prompt would have no effect.
+    """
+    table = model.get_input_embeddings()
     parameters = inspect.signature(model.forward).parameters
+    two = family == "encoder_decoder"
+    takes_positions = "position_ids" in parameters and not two
+    first = 0
+    if takes_positions:
+        first = first_position(model, ids, getattr(config, "pad_token_id", None), name)
+    segments = int(getattr(config, "type_vocab_size", 0) or 0)
     return Traits(
         family=family,
-        width=width,
+        width=int(table.weight.shape[1]),
         first_position=first,
         limit=_limit(config, first),
-        segments=int(getattr(config, "type_vocab_size", 0) or 0)
-        if "token_type_ids" in parameters
-        else 0,
-        takes_positions="position_ids" in parameters,
+        segments=segments if "token_type_ids" in parameters else 0,
+        takes_positions=takes_positions,
+        scale=input_scale(model.get_encoder() if two else model, table, ids, name),
+        decoder_scale=input_scale(model.get_decoder(), table, ids, name) if two else 1.0,
     )
 
 
