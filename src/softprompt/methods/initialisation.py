@@ -1,13 +1,16 @@
-"""Where learned rows start: the five initialisers bound to a backbone, a task and its texts.
+"""Where learned rows start: initialisers bound to a backbone, a task and its texts.
 
 Lester et al. 2021, section 3.2; each starts at the scale of the backbone's own embeddings.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -23,6 +26,11 @@ from softprompt.prompts.prompt import Prompt
 
 FREQUENT = 5_000
 """How many of the most frequent pieces rows are drawn from (Lester et al., section 3.2)."""
+
+ENOUGH = 50
+"""With fewer of them on the task's texts, the vocabulary's other words may be drawn too."""
+
+WORD_MARKS = ("▁", "Ġ")
 
 # Their vocabularies are sorted by frequency, and the reference draws from the first ids.
 SORTED_BY_FREQUENCY = frozenset({"t5", "mt5", "umt5"})
@@ -40,13 +48,13 @@ def initial_rows(
 
     Args:
         name: which initialiser.
-        text: for `text`.
+        text: for `text`, not empty.
         source: for `prompt`: a prompt folder or `.npy` file.
     Raises:
-        SettingsError: an initialiser without what it needs.
-        PromptError: a source that cannot be read or has another shape.
+        SettingsError: a source that is none.
+        PromptError: a text without pieces, a source that cannot be read or has another shape.
     """
-    rows = _INITIALISERS[name](scene, text, source)(scene.renderer.total_rows, generator)
+    rows = INITIALISERS[name].bind(scene, text, source)(scene.renderer.total_rows, generator)
     rows = rows.to(torch.float32).cpu()
     groups = scene.renderer.template.soft_groups(
         scene.renderer.n_rows, lambda words: len(scene.renderer.text_ids(words))
@@ -54,7 +62,7 @@ def initial_rows(
     for group in groups:
         if group.text is not None and group.offset is not None:
             words = scene.backbone.rows(scene.renderer.text_ids(group.text)).cpu()
-            rows[group.offset : group.offset + len(words)] = words
+            rows[group.offset : group.offset + len(words)] = words.to(rows.dtype)
     return rows
 
 
@@ -71,16 +79,12 @@ def _labels(scene: Scene, text: str | None, source: str | None) -> Initialiser:
 
 
 def _text(scene: Scene, text: str | None, source: str | None) -> Initialiser:
-    if not text:
-        raise SettingsError("init: text needs init_text, the words that rows start from")
     rest = _vocabulary(scene, text, source)
-    return initialisers.from_text(scene.backbone, scene.renderer.text_ids(text), rest)
+    return initialisers.from_text(scene.backbone, scene.renderer.text_ids(text or ""), rest)
 
 
 def _prompt(scene: Scene, text: str | None, source: str | None) -> Initialiser:
-    if not source:
-        raise SettingsError("init: prompt needs init_from, a prompt folder or a .npy file")
-    path = Path(source)
+    path = Path(source or "")
     if path.is_dir():
         rows = Prompt.load(path, scene.backbone.identity).rows
         if rows is None:
@@ -89,23 +93,56 @@ def _prompt(scene: Scene, text: str | None, source: str | None) -> Initialiser:
         rows = read_npy_prompt(path, scene.backbone.width)
     else:
         raise SettingsError(f"init_from: {source} is neither a prompt folder nor a .npy file")
-    return initialisers.from_rows(scene.backbone, rows, source)
+    return initialisers.from_rows(scene.backbone, rows, str(path))
 
 
-_INITIALISERS: dict[str, Callable[[Scene, str | None, str | None], Initialiser]] = {
-    "labels": _labels,
-    "vocabulary": _vocabulary,
-    "text": _text,
-    "prompt": _prompt,
-    "uniform": lambda scene, text, source: initialisers.uniform(scene.backbone),
-    "uniform_paper": lambda scene, text, source: initialisers.uniform_paper(scene.backbone),
-    "uniform_code": lambda scene, text, source: initialisers.uniform_code(scene.backbone),
-}
+@dataclass(frozen=True)
+class Start:
+    """One way for rows to start.
+
+    Args:
+        bind: from the scene, `init_text` and `init_from` to an initialiser.
+        does: one line of help.
+        needs: the setting that must come with it, if any, and what that setting holds.
+    """
+
+    bind: Callable[[Scene, str | None, str | None], Initialiser]
+    does: str
+    needs: tuple[str, str] | None = None
 
 
-def frequent_pieces(
-    backbone: Backbone, texts: Sequence[str], most: int = FREQUENT
-) -> list[int]:
+INITIALISERS: Mapping[str, Start] = MappingProxyType(
+    {
+        "labels": Start(
+            _labels, "one row per label word: the mean of its pieces; the rest as vocabulary"
+        ),
+        "vocabulary": Start(_vocabulary, "frequent whole words of the task's texts, each once"),
+        "text": Start(
+            _text, "the pieces of init_text; the rest as vocabulary", ("init_text", "the words")
+        ),
+        "prompt": Start(
+            _prompt,
+            "the rows of another prompt of the same shape (SPoT)",
+            ("init_from", "a prompt folder or a .npy file"),
+        ),
+        "uniform": Start(
+            lambda scene, text, source: initialisers.uniform(scene.backbone),
+            "random, at the scale of the backbone's own embeddings",
+        ),
+        "uniform_paper": Start(
+            lambda scene, text, source: initialisers.uniform_paper(scene.backbone),
+            "random in [-0.5, 0.5], as the paper has it; meant for T5 1.1",
+        ),
+        "uniform_code": Start(
+            lambda scene, text, source: initialisers.uniform_code(scene.backbone),
+            "random in [0, 0.5), as the authors' code draws; meant for T5 1.1",
+        ),
+    }
+)
+"""What a run may name as `init`. Adding one is one entry here."""
+
+
+def frequent_pieces(backbone: Backbone, texts: Sequence[str], most: int = FREQUENT) -> list[int]:
     """Ids of the most frequent whole-word pieces, for drawing rows from.
 
     T5's first ids are its most frequent. Elsewhere id order is not frequency (bert-uncased's first
@@ -121,23 +158,32 @@ def frequent_pieces(
     for text in texts:
         counts.update(tokenizer.encode(text, continues=False).ids)
     pieces = tokenizer.pieces(tuple(range(size)))
-    whole = [i for i in range(size) if i not in tokenizer.special and is_whole_word(pieces[i])]
-    allowed = set(whole)
-    counted = [i for i, _ in sorted(counts.items(), key=lambda x: (-x[1], x[0])) if i in allowed]
-    if len(counted) >= 50:
+    marked = any(piece.startswith(WORD_MARKS) and len(piece) > 1 for piece in pieces)
+
+    def whole(number: int) -> bool:
+        return number not in tokenizer.special and is_whole_word(
+            pieces[number], tokenizer.decode((number,)), marked
+        )
+
+    counted = [i for i, _ in sorted(counts.items(), key=lambda x: (-x[1], x[0])) if whole(i)]
+    if len(counted) >= ENOUGH:
         return counted[:most]
-    return (counted + [i for i in whole if i not in counts])[:most]
+    return (counted + [i for i in range(size) if i not in counts and whole(i)])[:most]
 
 
-def is_whole_word(piece: str) -> bool:
-    """Whether a piece stands for a word of its own, in any of the common notations."""
-    if piece.startswith(("##", "[unused", "<0x", "<extra", "<unused")):
+def is_whole_word(piece: str, text: str, marked: bool) -> bool:
+    """Whether a piece stands for a word of its own, in any of the common notations.
+
+    Args:
+        piece: as the vocabulary writes it: `##ing`, `▁word`, `Ġword`.
+        text: what it stands for.
+        marked: whether the vocabulary marks where words begin (`▁`, `Ġ`), not where they go on.
+    """
+    if piece.startswith(("##", "[unused", "<")):
         return False
-    word = piece.lstrip("▁Ġ")
-    if not word:
-        return False
+    word = text.strip()
     if any("\u3400" <= letter <= "\u9fff" for letter in word):
-        return True
-    if not all(letter.isalpha() for letter in word):
+        return True  # Chinese marks no words
+    if not word.isalpha() or (marked and not piece.startswith(WORD_MARKS)):
         return False
-    return len(word) > 1 or not word.isascii()
+    return len(word) > 1 or "LATIN" not in unicodedata.name(word, "LATIN")

@@ -76,6 +76,11 @@ class Method(Settings):
         return {}
 
 
+def learned_dtype(backbone: Backbone) -> torch.dtype:
+    """The precision of what is learned: f32, whatever the backbone runs in; f64 on a f64 one."""
+    return torch.promote_types(backbone.dtype, torch.float32)
+
+
 class NothingLearned:
     """A learner without parameters: the template alone."""
 
