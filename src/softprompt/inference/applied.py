@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
-from softprompt.errors import DataError, TemplateError
+from softprompt.errors import DataError, PromptError, SettingsError, TemplateError
 from softprompt.inference.objective import Objective
 from softprompt.prompts.addition import Addition
-from softprompt.text.answers import Answers, FreeText
+from softprompt.text.answers import Answers
 from softprompt.text.layout import Frame
 from softprompt.text.renderer import Renderer, Rendering, RenderSettings, Source
 from softprompt.text.template import Template
@@ -35,7 +36,16 @@ class Applied:
         return self.renderer.answers
 
     def with_addition(self, addition: Addition) -> Applied:
-        """The same with another addition of as many rows."""
+        """The same with another addition.
+
+        Raises:
+            PromptError: it has another number of rows than the template places.
+        """
+        if addition.n_rows != self.renderer.total_rows:
+            raise PromptError(
+                f"the template places {self.renderer.total_rows} rows, the prompt has "
+                f"{addition.n_rows}"
+            )
         return replace(self, addition=addition)
 
     def render(self, example: Example) -> Rendering:
@@ -44,39 +54,33 @@ class Applied:
         Raises:
             DataError: the example lacks a field of the template, has no candidates, or does not fit.
         """
-        with _Where(example):
+        with _naming(example):
             return self.renderer.score(example.fields, example.candidates)
-
-    def source(self, example: Example) -> Source:
-        """What a generator continues for the example."""
-        with _Where(example):
-            return self.renderer.source(example.fields)
-
-    def answer_tokens(self, example: Example) -> int:
-        """How many tokens a generated answer may have, its end included."""
-        if isinstance(self.answers, FreeText):
-            return self.answers.max_tokens
-        tokenised = self.renderer.candidate_ids(example.fields, example.candidates)
-        return max(sum(len(ids) for ids in words) for _, words in tokenised) + 2
 
     def render_gold(self, example: Example, words: tuple[str, ...]) -> Rendering:
         """What scores one filling of the slots alone (of free text, with the end token)."""
-        with _Where(example):
-            return self.renderer.gold(example.fields, words)
+        with _naming(example):
+            return self.renderer.gold(example.fields, words, example.candidates)
+
+    def source(self, example: Example) -> Source:
+        """What a generator continues for the example."""
+        with _naming(example):
+            return self.renderer.source(example.fields, example.candidates)
+
+    def candidate_ids(self, example: Example) -> list[tuple[int, ...]]:
+        """How each candidate is tokenised in this example, its slots one after another."""
+        with _naming(example):
+            tokenised = self.renderer.candidate_ids(example.fields, example.candidates)
+        return [tuple(i for ids in words for i in ids) for _, words in tokenised]
 
 
-class _Where:
+@contextmanager
+def _naming(example: Example) -> Iterator[None]:
     """Turns a template's complaint about one example into one that names the example."""
-
-    def __init__(self, example: Example):
-        self.example = example
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if isinstance(error, TemplateError):
-            raise DataError(f"example {self.example.id}: {error}") from None
+    try:
+        yield
+    except TemplateError as error:
+        raise DataError(f"example {example.id}: {error}") from None
 
 
 def apply(
@@ -86,27 +90,39 @@ def apply(
     objective: Objective,
     *,
     n_rows: int = 0,
-    addition: Addition | None = None,
     settings: RenderSettings | None = None,
 ) -> Applied:
-    """Bind a template and answers to a backbone.
+    """Bind a template and answers to a backbone; what is added comes later, `with_addition`.
 
     Args:
         n_rows: rows of each bare `{soft}`, or in front of a template that has none.
-        addition: what is added; its rows must be as many as the template places.
-        settings: rendering; the limit is the backbone's own where none is given.
+        settings: rendering; the limit is never above the backbone's own.
     Raises:
         TemplateError: the template does not suit the family.
+        SettingsError: greedy prediction where nothing can be generated, or not be judged.
     """
     chosen = settings or RenderSettings()
-    if chosen.limit is None:
-        chosen = replace(chosen, limit=backbone.limit)
-    elif backbone.limit is not None and chosen.limit > backbone.limit:
-        chosen = replace(chosen, limit=backbone.limit)
+    limits = [limit for limit in (chosen.limit, backbone.limit) if limit is not None]
+    chosen = replace(chosen, limit=min(limits, default=None))
     renderer = Renderer(
         template, answers, frame_of(backbone, objective.sentinel_answers), n_rows, chosen
     )
-    return Applied(renderer, objective, addition or Addition())
+    if objective.prediction == "greedy":
+        _check_greedy(renderer)
+    return Applied(renderer, objective)
+
+
+def _check_greedy(renderer: Renderer) -> None:
+    family, slots = renderer.frame.family, len(renderer.template.answers)
+    if family == "masked":
+        raise SettingsError(
+            "objective.prediction: a masked backbone fills slots and generates nothing; use rank"
+        )
+    if family == "causal" and slots > 1:
+        raise SettingsError(
+            f"objective.prediction: greedy needs one answer slot on a causal backbone, "
+            f"'{renderer.template}' has {slots}; use rank"
+        )
 
 
 def frame_of(backbone: Backbone, sentinel_answers: bool = False) -> Frame:
@@ -122,13 +138,3 @@ def frame_of(backbone: Backbone, sentinel_answers: bool = False) -> Frame:
             sentinel_answers=sentinel_answers,
         )
     return Frame(backbone.family, tokenizer, decoder_end=end)
-
-
-def is_free_text(answers: Answers) -> bool:
-    """Whether answers are generated."""
-    return isinstance(answers, FreeText)
-
-
-def count_cut(renderings: Sequence[Rendering]) -> int:
-    """How many examples lost tokens."""
-    return sum(rendering.cut > 0 for rendering in renderings)

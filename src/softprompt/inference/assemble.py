@@ -14,7 +14,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
-from softprompt.backbones.inputs import Inputs, Side, pad_ids
+from softprompt.backbones.inputs import Inputs, pad_ids
+from softprompt.errors import PromptError
 from softprompt.prompts.addition import Stacked, pick
 from softprompt.text.layout import Query
 
@@ -31,7 +32,7 @@ class Batch:
 
     main: Inputs
     decoder: Inputs | None = None
-    source: Int[Tensor, "Q"] | None = None
+    source: Int[Tensor, " Q"] | None = None
 
 
 def assemble(
@@ -45,14 +46,13 @@ def assemble(
         prompt_of: which of the N prompts each query uses, `[Q]`.
     """
     if backbone.family != "encoder_decoder":
-        return Batch(
-            embed_rows(
-                backbone, prompts, [q.ids for q in queries], prompt_of, [q.segments for q in queries]
-            )
-        )
+        ids, segments = [q.ids for q in queries], [q.segments for q in queries]
+        return Batch(embed_rows(backbone, prompts, ids, prompt_of, segments))
     # Candidates of one example share the encoder: equal ids under one prompt run once.
     index: dict[tuple[int, tuple[int, ...]], int] = {}
-    source = [index.setdefault((p, q.ids), len(index)) for q, p in zip(queries, prompt_of, strict=True)]
+    source = [
+        index.setdefault((p, q.ids), len(index)) for q, p in zip(queries, prompt_of, strict=True)
+    ]
     main = embed_rows(backbone, prompts, [ids for _, ids in index], [p for p, _ in index])
     decoders = [q.decoder or () for q in queries]
     decoder = embed_rows(backbone, prompts, decoders, prompt_of, decoder=True)
@@ -66,24 +66,27 @@ def embed_rows(
     prompt_of: Sequence[int],
     segments: Sequence[Sequence[int]] | None = None,
     *,
-    side: Side = "right",
     decoder: bool = False,
 ) -> Inputs:
     """Embed ids, with learned rows where an id is negative.
 
     Args:
         ids: token ids, and −1−r for row r of the query's prompt.
-        side: where pads go; only causal generation needs them on the left.
         decoder: whether the decoder receives this.
+    Raises:
+        PromptError: learned rows are asked for and there are none.
     """
-    padded, mask = pad_ids(ids, side)
-    device = backbone.device
-    padded, mask = padded.to(device), mask.to(device)
-    embeddings = backbone.embed(padded.clamp(min=0), decoder=decoder)
+    padded, mask = pad_ids(ids)
     learned = padded < 0
-    if prompts is not None and bool(learned.any()):
+    rows_wanted = bool(learned.any())  # asked on the CPU: no waiting for a device
+    device = backbone.device
+    padded, mask, learned = padded.to(device), mask.to(device), learned.to(device)
+    embeddings = backbone.embed(padded.clamp(min=0), decoder=decoder)
+    if rows_wanted:
+        if prompts is None:
+            raise PromptError("the template places learned rows, but no prompt brings any")
         index = torch.tensor(list(prompt_of), device=device)
         rows = pick(prompts, index, torch.where(learned, -1 - padded, -1))
         embeddings = torch.where(learned[..., None], rows.to(embeddings.dtype), embeddings)
-    kinds = None if segments is None else pad_ids(segments, side)[0].to(device)
+    kinds = None if segments is None else pad_ids(segments)[0].to(device)
     return Inputs(embeddings, mask, kinds)

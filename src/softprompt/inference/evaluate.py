@@ -15,9 +15,13 @@ from softprompt.data.examples import Example, Target
 from softprompt.data.metrics import hard
 from softprompt.data.metrics import score as score_metrics
 from softprompt.errors import DataError
-from softprompt.inference.applied import Applied, is_free_text
-from softprompt.inference.predict import TOKEN_BUDGET, Prediction, predict
-from softprompt.text.answers import Poles
+from softprompt.inference.applied import Applied
+from softprompt.inference.predict import TOKEN_BUDGET, Prediction, answer, predict
+from softprompt.inference.questions import Question, questions
+from softprompt.text.answers import FreeText, Poles
+
+TINY = 1e-30
+"""A probability below this counts as this in the loss."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +30,10 @@ class Evaluation:
 
     Args:
         metrics: name to value; the task's metrics, and `loss` (mean cross-entropy over the labels,
-            nats) where there are labels.
+            nats) where labels were ranked.
         predictions: one per example, in order.
         cut: how many examples lost tokens.
-        beside: further figures (greedy accuracy, share of illegal outputs).
+        beside: further figures (greedy and rank accuracy, share of illegal outputs).
     """
 
     metrics: Mapping[str, float]
@@ -49,32 +53,42 @@ def evaluate(
     metrics: Sequence[str],
     labels: Sequence[str] = (),
     *,
+    asked: Sequence[Question] | None = None,
     token_budget: int = TOKEN_BUDGET,
-    report: bool = True,
+    both_ways: bool = True,
 ) -> Evaluation:
     """Predict and score labelled examples.
 
     Args:
         metrics: names of the task's metrics; the first one selects.
         labels: the task's labels, for metrics that need them.
-        report: also decode greedily on an encoder-decoder (slower; selection does not need it).
+        asked: the examples made ready before, to render them once for many evaluations.
+        token_budget: padded tokens per forward pass.
+        both_ways: on an encoder-decoder, predict by rank and greedily (selection needs one only).
     Raises:
         DataError: no examples, or one without a target.
+        RunError: scores that are not numbers.
     """
-    if not examples:
-        raise DataError("no examples to evaluate")
-    bare = next((e for e in examples if e.target is None), None)
-    if bare is not None:
-        raise DataError(f"example {bare.id} has no target, so it cannot be evaluated")
-    predictions = predict(backbone, [applied], [(0, e) for e in examples], token_budget)
-    golds = [gold(example.target, applied) for example in examples]
-    scores = score_metrics(metrics, [p.answer for p in predictions], golds, list(labels))
+    golds = [gold(example.target, applied) for example in _with_targets(examples)]
+    ready = questions([applied], [(0, e) for e in examples]) if asked is None else asked
+    predictions = answer(backbone, [applied], ready, token_budget)
+    scores = score_metrics(metrics, [p.answer for p in predictions], golds, labels)
     loss = _loss(predictions, examples, applied)
     if loss is not None:
         scores["loss"] = loss
     beside: dict[str, float] = {}
-    if report and backbone.family == "encoder_decoder" and not is_free_text(applied.answers):
-        beside = _both_ways(backbone, applied, examples, metrics, labels, token_budget)
+    if both_ways and backbone.family == "encoder_decoder" and not _is_free(applied):
+        found = {applied.objective.prediction: predictions}
+        for way in ("rank", "greedy"):
+            if way not in found:
+                other = replace(applied, objective=replace(applied.objective, prediction=way))
+                items = [(0, example) for example in examples]
+                found[way] = predict(backbone, [other], items, token_budget)
+            given = [p.answer for p in found[way]]
+            beside[f"{way}_{metrics[0]}"] = score_metrics(metrics[:1], given, golds, labels)[
+                metrics[0]
+            ]
+        beside["illegal"] = sum(p.label is None for p in found["greedy"]) / len(examples)
     return Evaluation(scores, predictions, sum(p.cut > 0 for p in predictions), beside)
 
 
@@ -85,24 +99,17 @@ def gold(target: Target, applied: Applied) -> Target:
     return target
 
 
-def _both_ways(
-    backbone: Backbone,
-    applied: Applied,
-    examples: Sequence[Example],
-    metrics: Sequence[str],
-    labels: Sequence[str],
-    token_budget: int,
-) -> dict[str, float]:
-    name = metrics[0]
-    golds = [gold(example.target, applied) for example in examples]
-    found: dict[str, float] = {}
-    for way in ("rank", "greedy"):
-        judged = replace(applied, objective=replace(applied.objective, prediction=way))
-        out = predict(backbone, [judged], [(0, e) for e in examples], token_budget)
-        found[f"{way}_{name}"] = score_metrics([name], [p.answer for p in out], golds, list(labels))[name]
-        if way == "greedy":
-            found["illegal"] = sum(p.label is None for p in out) / len(out)
-    return found
+def _with_targets(examples: Sequence[Example]) -> Sequence[Example]:
+    if not examples:
+        raise DataError("no examples to evaluate")
+    bare = next((e for e in examples if e.target is None), None)
+    if bare is not None:
+        raise DataError(f"example {bare.id} has no target, so it cannot be evaluated")
+    return examples
+
+
+def _is_free(applied: Applied) -> bool:
+    return isinstance(applied.answers, FreeText)
 
 
 def _loss(
@@ -126,8 +133,7 @@ def _log_likelihood(prediction: Prediction, target: Target, applied: Applied) ->
         wanted = target
     else:
         wanted = {str(hard(gold(target, applied))): 1.0}
-    tiny = 1e-30
     return sum(
-        share * math.log(max(tiny, prediction.probabilities.get(label, 0.0)))
+        share * math.log(max(TINY, prediction.probabilities.get(label, 0.0)))
         for label, share in wanted.items()
     )

@@ -11,6 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from softprompt.errors import SettingsError
 from softprompt.settings import Settings
 from softprompt.text.tokens import Family
 
@@ -22,26 +23,29 @@ class ObjectiveSettings(Settings):
     """What is trained and how a prediction is made; `auto` follows the backbone's family."""
 
     normalise: Literal["auto", "labels", "vocabulary"] = Field(
-        "auto",
+        default="auto",
         description="softmax over the labels, or over the vocabulary at the answer's tokens; "
         "auto: vocabulary on an encoder-decoder and for free text, else labels",
     )
     prediction: Literal["auto", "rank", "greedy"] = Field(
-        "auto",
+        default="auto",
         description="the best-scored candidate, or greedy decoding matched against the words; "
         "auto: greedy for free text, else rank",
     )
     answer_score: Literal["sum", "mean"] = Field(
-        "sum", description="sum or mean of log p over an answer's tokens"
+        default="sum", description="sum or mean of log p over an answer's tokens"
     )
     z_loss: float = Field(
-        0.0, ge=0, description="weight of log²Z at the answer's tokens (T5: 1e-4); vocabulary only"
+        default=0.0,
+        ge=0,
+        description="weight of log²Z at the answer's tokens (T5: 1e-4); vocabulary only",
     )
     sentinel_answers: bool = Field(
-        False, description="begin every decoder answer with <extra_id_0> (T5 without LM adaptation)"
+        default=False,
+        description="begin every decoder answer with <extra_id_0> (T5 without LM adaptation)",
     )
     pmi: bool = Field(
-        False,
+        default=False,
         description="subtract each candidate's score on the template with empty fields "
         "(pointwise mutual information; prediction only)",
     )
@@ -49,7 +53,7 @@ class ObjectiveSettings(Settings):
 
 @dataclass(frozen=True)
 class Objective:
-    """Resolved settings."""
+    """What `ObjectiveSettings` come to on a backbone; `mean`: of log p over an answer's tokens."""
 
     normalise: Normalise
     prediction: Prediction
@@ -60,17 +64,34 @@ class Objective:
 
 
 def resolve_objective(settings: ObjectiveSettings, family: Family, free_text: bool) -> Objective:
-    """Fill in `auto`."""
+    """Fill in `auto`.
+
+    Raises:
+        SettingsError: a setting at odds with free text, or without any effect.
+    """
+    if free_text:
+        for name, wanted in (("normalise", "vocabulary"), ("prediction", "greedy")):
+            given = getattr(settings, name)
+            if given not in ("auto", wanted):
+                raise SettingsError(
+                    f"objective.{name}: {given} needs candidates to choose from, free text has "
+                    f"none; use {wanted}"
+                )
     normalise: Normalise = "labels"
     if settings.normalise != "auto":
         normalise = settings.normalise
     elif free_text or family == "encoder_decoder":
         normalise = "vocabulary"
+    if settings.z_loss and normalise == "labels":
+        raise SettingsError(
+            "objective.z_loss: has no effect on a softmax over labels; leave it out, or give "
+            "normalise: vocabulary"
+        )
     prediction: Prediction = "greedy" if free_text else "rank"
-    if settings.prediction != "auto" and not free_text:
+    if settings.prediction != "auto":
         prediction = settings.prediction
     return Objective(
-        normalise="vocabulary" if free_text else normalise,
+        normalise=normalise,
         prediction=prediction,
         mean=settings.answer_score == "mean",
         z_loss=settings.z_loss,

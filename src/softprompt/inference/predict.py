@@ -5,8 +5,9 @@ Rows are sorted by length, run in micro-batches of a token budget, and handed ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,12 +15,14 @@ from torch import Tensor
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
 from softprompt.data.examples import Example
+from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.assemble import embed_rows
+from softprompt.inference.questions import Generated, Question, Ranked, questions
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stack
 from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Rendering, Source
+from softprompt.text.renderer import Rendering
 
 TOKEN_BUDGET = 8192
 """Padded tokens per forward pass when predicting: memory, never numbers."""
@@ -32,10 +35,11 @@ class Prediction:
     Args:
         id: the example's.
         label: the predicted label or own candidate; None for an illegal or free answer.
-        probabilities: label to probability; empty for free text.
+        probabilities: label to probability; empty where an answer was generated.
         text: what was generated, if anything was.
         value: the number, for a task between two poles.
         cut: tokens of the example that did not fit.
+        free: whether any text is a legal answer.
     """
 
     id: str
@@ -44,13 +48,14 @@ class Prediction:
     text: str | None = None
     value: float | None = None
     cut: int = 0
+    free: bool = False
 
     @property
     def answer(self) -> str | float | None:
-        """What a metric compares with the gold: value, label or text."""
+        """What a metric compares with the gold: value, label or free text; None: illegal."""
         if self.value is not None:
             return self.value
-        return self.label if self.label is not None or self.probabilities else self.text
+        return self.text if self.free else self.label
 
 
 def predict(
@@ -67,141 +72,214 @@ def predict(
         token_budget: padded tokens per forward pass.
     Returns:
         One prediction per item, in their order.
+    Raises:
+        DataError: an example that lacks a field, has no candidates, or does not fit.
+        RunError: scores that are not numbers.
     """
-    generated = [n for n, (which, _) in enumerate(items) if _generates(applied[which])]
-    ranked = [n for n, (which, _) in enumerate(items) if not _generates(applied[which])]
+    return answer(backbone, applied, questions(applied, items), token_budget)
+
+
+def answer(
+    backbone: Backbone,
+    applied: Sequence[Applied],
+    asked: Sequence[Question],
+    token_budget: int = TOKEN_BUDGET,
+) -> list[Prediction]:
+    """Predict what was made ready before.
+
+    Args:
+        applied: prompts on this backbone, the same in number and templates as when it was.
+        asked: from `questions`.
+        token_budget: padded tokens per forward pass.
+    Returns:
+        One prediction per question, in their order.
+    Raises:
+        RunError: scores that are not numbers.
+    """
+    additions = [one.addition for one in applied]
+    prompts = None if all(a.rows is None for a in additions) else stack(additions)
+    ranked = {n: q for n, q in enumerate(asked) if isinstance(q, Ranked)}
+    generated = {n: q for n, q in enumerate(asked) if isinstance(q, Generated)}
     found: dict[int, Prediction] = {}
-    with torch.inference_mode():
-        for number, prediction in _rank(backbone, applied, items, ranked, token_budget):
-            found[number] = prediction
-        for number, prediction in _generate(backbone, applied, items, generated, token_budget):
-            found[number] = prediction
-    return [found[number] for number in range(len(items))]
+    with torch.no_grad():
+        found.update(_rank(backbone, applied, prompts, ranked, token_budget))
+        found.update(_generate(backbone, applied, prompts, generated, token_budget))
+    return [found[number] for number in range(len(asked))]
 
 
-def _generates(applied: Applied) -> bool:
-    return applied.objective.prediction == "greedy"
+# --- ranking ----------------------------------------------------------------------------------
 
 
 def _rank(
     backbone: Backbone,
     applied: Sequence[Applied],
-    items: Sequence[tuple[int, Example]],
-    chosen: Sequence[int],
+    prompts: Stacked | None,
+    asked: Mapping[int, Ranked],
     token_budget: int,
 ) -> Iterator[tuple[int, Prediction]]:
-    renderings = [applied[items[n][0]].render(items[n][1]) for n in chosen]
-    prompts = _stacked(applied)
-    for batch in micro_batches([r.length for r in renderings], token_budget):
-        group = [renderings[i] for i in batch]
-        which = [items[chosen[i]][0] for i in batch]
-        tables = _label_table(backbone, prompts, applied, group, which)
-        nulls = [applied[w].objective.pmi for w in which]
-        if any(nulls):
-            empty = [applied[w].render(_emptied(items[chosen[i]][1])) for i, w in zip(batch, which, strict=True)]
-            prior = _label_table(backbone, prompts, applied, empty, which)
-            keep = torch.tensor(nulls, device=tables.device)[:, None]
-            finite = torch.isfinite(tables)
-            tables = torch.where(keep & finite, tables - prior, tables)
-        probabilities = torch.softmax(tables, dim=-1).tolist()
-        for place, row, rendering, w in zip(batch, probabilities, group, which, strict=True):
-            number = chosen[place]
-            yield number, _judged(items[number][1], row, rendering, applied[w])
+    priors = _priors(backbone, applied, prompts, asked.values(), token_budget)
+    for batch in _batches(asked, token_budget):
+        group = [asked[number] for number in batch]
+        which = [question.prompt for question in group]
+        table = _label_table(backbone, applied, prompts, [q.rendering for q in group], which)
+        for row, question in enumerate(group):
+            prior = priors.get(_prior_key(question))
+            if prior is not None:
+                table[row, : len(prior)] -= prior
+        for number, question, row in zip(batch, group, torch.softmax(table, dim=-1), strict=True):
+            if not bool(torch.isfinite(row).all()):
+                raise RunError(
+                    f"example {question.example.id}: its scores are not numbers; the prompt or "
+                    "the backbone overflows. Try a lower learning rate, or precision: float32"
+                )
+            yield number, _judged(question, row.tolist(), applied[question.prompt])
 
 
 def _label_table(
     backbone: Backbone,
-    prompts: Stacked | None,
     applied: Sequence[Applied],
+    prompts: Stacked | None,
     renderings: Sequence[Rendering],
     which: Sequence[int],
 ) -> Tensor:
     """Label scores `[B, L]`, each row with its own objective's sum or mean."""
     scores = score(backbone, prompts, renderings, which)
     summed = label_scores(scores, renderings, mean=False)
-    mean = [applied[w].objective.mean for w in which]
+    mean = [applied[number].objective.mean for number in which]
     if not any(mean):
         return summed
     averaged = label_scores(scores, renderings, mean=True)
     return torch.where(torch.tensor(mean, device=summed.device)[:, None], averaged, summed)
 
 
-def _judged(
-    example: Example, probabilities: Sequence[float], rendering: Rendering, applied: Applied
-) -> Prediction:
-    own = list(probabilities[: len(rendering.labels)])
+PriorKey = tuple[int, tuple[str, ...] | None]
+
+
+def _prior_key(question: Ranked) -> PriorKey:
+    """Examples of one prompt with the same candidates share their scores on empty fields."""
+    return question.prompt, question.example.candidates
+
+
+def _priors(
+    backbone: Backbone,
+    applied: Sequence[Applied],
+    prompts: Stacked | None,
+    asked: Iterable[Ranked],
+    token_budget: int,
+) -> dict[PriorKey, Tensor]:
+    """Label scores `[L]` on the template with empty fields, for objectives with `pmi`."""
+    empty: dict[PriorKey, Rendering] = {}
+    for question in asked:
+        key, one = _prior_key(question), applied[question.prompt]
+        if one.objective.pmi and key not in empty:
+            fields = dict.fromkeys(question.example.fields, "")
+            empty[key] = one.render(replace(question.example, fields=fields))
+    found: dict[PriorKey, Tensor] = {}
+    for batch in _batches(empty, token_budget):
+        renderings = [empty[key] for key in batch]
+        table = _label_table(backbone, applied, prompts, renderings, [key[0] for key in batch])
+        for key, row, rendering in zip(batch, table, renderings, strict=True):
+            found[key] = row[: len(rendering.labels)]
+    return found
+
+
+def _judged(question: Ranked, probabilities: Sequence[float], applied: Applied) -> Prediction:
+    labels = question.rendering.labels
+    own = list(probabilities[: len(labels)])
     best = max(range(len(own)), key=own.__getitem__)
-    prediction = Prediction(
-        id=example.id,
-        label=rendering.labels[best],
-        probabilities=dict(zip(rendering.labels, own, strict=True)),
-        cut=rendering.cut,
+    answers = applied.answers
+    return Prediction(
+        id=question.example.id,
+        label=labels[best],
+        probabilities=dict(zip(labels, own, strict=True)),
+        value=answers.value(own) if isinstance(answers, Poles) else None,
+        cut=question.rendering.cut,
     )
-    if isinstance(applied.answers, Poles):
-        return replace(prediction, value=applied.answers.value(own))
-    return prediction
+
+
+# --- generating -------------------------------------------------------------------------------
 
 
 def _generate(
     backbone: Backbone,
     applied: Sequence[Applied],
-    items: Sequence[tuple[int, Example]],
-    chosen: Sequence[int],
+    prompts: Stacked | None,
+    asked: Mapping[int, Generated],
     token_budget: int,
 ) -> Iterator[tuple[int, Prediction]]:
-    sources = [applied[items[n][0]].source(items[n][1]) for n in chosen]
-    longest = [applied[items[n][0]].answer_tokens(items[n][1]) for n in chosen]
-    prompts = _stacked(applied)
-    side = "left" if backbone.family == "causal" else "right"
-    # Rows that begin their decoder alike can share a batch.
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place, source in enumerate(sources):
-        groups.setdefault(source.decoder, []).append(place)
-    for decoder, members in groups.items():
-        lengths = [len(sources[m].ids) + longest[m] for m in members]
-        for batch in micro_batches(lengths, token_budget):
-            rows: list[Source] = [sources[members[i]] for i in batch]
-            which = [items[chosen[members[i]]][0] for i in batch]
-            inputs = embed_rows(
-                backbone,
-                prompts,
-                [r.ids for r in rows],
-                which,
-                [r.segments for r in rows],
-                side=side,
-            )
-            most = max(longest[members[i]] for i in batch)
-            out = backbone.generate(inputs, most, decoder_start=decoder)
-            for i, row, ids, w in zip(batch, rows, out, which, strict=True):
-                number = chosen[members[i]]
-                text = backbone.tokenizer.decode(ids[: longest[members[i]]]).strip()
-                yield number, _matched(items[number][1], text, row.cut, applied[w])
+    # Rows that begin their decoder equally long can share a batch.
+    groups: dict[int, dict[int, Generated]] = {}
+    for number, question in asked.items():
+        groups.setdefault(len(question.source.decoder), {})[number] = question
+    for begun, members in groups.items():
+        for batch in _batches(members, token_budget):
+            rows = [members[number] for number in batch]
+            which = [row.prompt for row in rows]
+            sources = [row.source for row in rows]
+            ids, segments = [s.ids for s in sources], [s.segments for s in sources]
+            inputs = embed_rows(backbone, prompts, ids, which, segments)
+            decoder = None
+            if begun:
+                starts = [s.decoder for s in sources]
+                decoder = embed_rows(backbone, prompts, starts, which, decoder=True)
+            made = backbone.generate(inputs, max(row.most for row in rows), decoder)
+            for number, row, out in zip(batch, rows, made, strict=True):
+                yield number, _matched(row, out[: row.most], backbone, applied[row.prompt])
 
 
-def _matched(example: Example, text: str, cut: int, applied: Applied) -> Prediction:
-    """A generated text as a label: the one whose word it is, or none (an illegal output)."""
-    answers = applied.answers
+def _matched(
+    question: Generated, ids: tuple[int, ...], backbone: Backbone, applied: Applied
+) -> Prediction:
+    """A generated answer as a label: the one whose words it is, or none (an illegal output)."""
+    example, answers = question.example, applied.answers
+    if question.closing in ids:
+        ids = ids[: ids.index(question.closing)]
+    text = _plain(backbone, ids)
+    made = Prediction(example.id, text=text, cut=question.source.cut)
     if isinstance(answers, FreeText):
-        return Prediction(example.id, text=text, cut=cut)
-    labels = answers.labels(example.candidates)
-    for candidate in answers.candidates(example.candidates):
-        if text == " ".join(candidate.words).strip():
-            label = labels[candidate.label]
-            value = None
-            if isinstance(answers, Poles):
-                value = answers.value([1.0 - candidate.label, float(candidate.label)])
-            return Prediction(example.id, label=label, text=text, value=value, cut=cut)
-    return Prediction(example.id, label=None, text=text, cut=cut)
+        return replace(made, free=True)
+    number = _legal_answer(question, ids, backbone)
+    if number is None:
+        return made
+    chosen = answers.candidates(example.candidates)[number].label
+    value = None
+    if isinstance(answers, Poles):
+        value = answers.value([1.0 - chosen, float(chosen)])
+    return replace(made, label=answers.labels(example.candidates)[chosen], value=value)
 
 
-def _emptied(example: Example) -> Example:
-    """The example with empty fields; its own candidates stay."""
-    return replace(example, fields=dict.fromkeys(example.fields, ""))
+def _legal_answer(question: Generated, ids: tuple[int, ...], backbone: Backbone) -> int | None:
+    """Which candidate was generated.
+
+    A decoder says where its answer ends, so the whole text must agree. A causal model goes on with
+    whatever follows: the longest candidate that its output begins with is meant.
+    """
+    if backbone.family == "causal":
+        begun = [n for n, legal in enumerate(question.legal) if ids[: len(legal)] == legal]
+        return max(begun, key=lambda n: len(question.legal[n]), default=None)
+    words = _plain(backbone, ids).split()
+    legal = [_plain(backbone, candidate).split() for candidate in question.legal]
+    return legal.index(words) if words in legal else None
 
 
-def _stacked(applied: Sequence[Applied]) -> Stacked | None:
-    additions = [one.addition for one in applied]
-    if all(addition.rows is None for addition in additions):
-        return None
-    return stack(additions)
+def _plain(backbone: Backbone, ids: Sequence[int]) -> str:
+    """The text of generated ids, special tokens and sentinels left out."""
+    tokenizer = backbone.tokenizer
+    return tokenizer.decode(tuple(i for i in ids if i not in tokenizer.special)).strip()
 
+
+class Sized(Protocol):
+    """Something that costs positions."""
+
+    @property
+    def length(self) -> int: ...
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def _batches(asked: Mapping[Key, Sized], token_budget: int) -> Iterator[list[Key]]:
+    """The keys of what is asked, in groups that fit a budget of padded positions."""
+    keys = list(asked)
+    for batch in micro_batches([asked[key].length for key in keys], token_budget):
+        yield [keys[place] for place in batch]

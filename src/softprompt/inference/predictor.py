@@ -14,6 +14,7 @@ from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import Objective
 from softprompt.inference.predict import TOKEN_BUDGET, Prediction, predict
 from softprompt.prompts.addition import Addition
+from softprompt.prompts.identity import check_backbone
 from softprompt.prompts.prompt import Prompt
 from softprompt.text.answers import answers_from_json
 from softprompt.text.renderer import RenderSettings
@@ -43,11 +44,7 @@ class Predictor:
         if not named:
             raise UsageError("no prompts given")
         self.backbone, self.token_budget = backbone, token_budget
-        self.prompts = {
-            name: p if isinstance(p, Prompt) else Prompt.load(p, backbone.identity)
-            for name, p in named.items()
-        }
-        self._index = {name: number for number, name in enumerate(self.prompts)}
+        self.prompts = {name: _loaded(p, backbone) for name, p in named.items()}
         self._applied = [applied_prompt(backbone, p) for p in self.prompts.values()]
 
     def predict(
@@ -58,6 +55,9 @@ class Predictor:
         Args:
             inputs: a bare text stands for the only field of its task.
             task: the prompt for inputs that name none; needed only where there are several.
+        Raises:
+            UsageError: an input that names no prompt, or another one; or is no text.
+            DataError: an input that lacks a field, or does not fit.
         """
         items = [self._item(number, given, task) for number, given in enumerate(inputs)]
         return predict(self.backbone, self._applied, items, self.token_budget)
@@ -66,7 +66,7 @@ class Predictor:
         self, examples: Iterable[Example], task: str | None = None, chunk: int = 512
     ) -> Iterator[Prediction]:
         """Predict a stream of examples in order; memory does not grow with its length."""
-        which = self._which(task)
+        which = self._place(task)
         source = iter(examples)
         while group := list(islice(source, chunk)):
             items = [(which, example) for example in group]
@@ -76,51 +76,81 @@ class Predictor:
         self, number: int, given: Given | tuple[str, Given], task: str | None
     ) -> tuple[int, Example]:
         name, value = given if isinstance(given, tuple) else (task, given)
-        which = self._which(name)
-        prompt = list(self.prompts.values())[which]
-        fields = tuple(prompt.task["fields"])
+        place = self._place(name)
+        prompt = list(self.prompts.values())[place]
+        where = f"input {number}"
         if isinstance(value, str):
+            fields = tuple(prompt.task["fields"])
             if len(fields) != 1:
                 raise UsageError(
-                    f"input {number}: a bare text, but the task has the fields {', '.join(fields)}; "
+                    f"{where}: a bare text, but the task has the fields {', '.join(fields)}; "
                     "give a mapping"
                 )
             value = {fields[0]: value}
-        own = value.get("candidates")
-        candidates = tuple(str(c) for c in own) if own is not None else None
-        return which, Example(str(number), {k: v for k, v in value.items()}, None, candidates)
+        if not isinstance(value, Mapping):
+            raise UsageError(
+                f"{where}: expected a text or a mapping of fields, got {type(value).__name__}"
+            )
+        texts = {name: _text(value[name], f"{where}, field '{name}'") for name in value}
+        own = texts.get("candidates") if prompt.answers.get("kind") == "candidates" else None
+        candidates = (own,) if isinstance(own, str) else own
+        return place, Example(str(number), texts, None, candidates)
 
-    def _which(self, name: str | None) -> int:
-        if name is None:
-            if len(self._index) > 1:
-                raise UsageError(f"which prompt? there are: {', '.join(self._index)}")
+    def _place(self, name: str | None) -> int:
+        names = list(self.prompts)
+        if name is None and len(names) == 1:
             return 0
-        if name not in self._index:
-            raise UsageError(f"no prompt '{name}'; there are: {', '.join(self._index)}")
-        return self._index[name]
+        if name is None:
+            raise UsageError(f"which prompt? there are: {', '.join(names)}")
+        if name not in names:
+            raise UsageError(f"no prompt '{name}'; there are: {', '.join(names)}")
+        return names.index(name)
+
+
+def _loaded(given: Prompt | str | Path, backbone: Backbone) -> Prompt:
+    if not isinstance(given, Prompt):
+        return Prompt.load(given, backbone.identity)
+    width = None if given.rows is None else given.rows.shape[1]
+    check_backbone(given.backbone, backbone.identity, width)
+    return given
 
 
 def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
-    """Bind a prompt to a backbone.
+    """Bind a prompt to a backbone that it was found to fit.
 
     Raises:
-        PromptError: its rows do not suit its template, or the backbone's width.
+        PromptError: its rows do not suit its template, or what was learned is not in it.
     """
     addition = Addition.from_tensors(
         {n: tensor.to(backbone.device) for n, tensor in prompt.addition.tensors().items()}
     )
-    settings = prompt.settings.get("render", {})
+    if prompt.settings.get("opened_weights"):
+        raise PromptError(
+            f"this is the record of a run of '{prompt.method}', which changed the backbone's own "
+            "weights; they are not in it, so it cannot predict"
+        )
+    try:
+        objective = Objective(**prompt.objective)
+        render = RenderSettings(**prompt.settings.get("render", {}))
+    except TypeError as error:
+        raise PromptError(
+            f"the prompt's objective or render settings cannot be read ({error}); another version "
+            "of softprompt may have written it"
+        ) from None
     applied = apply(
         backbone,
         parse(prompt.template),
         answers_from_json(prompt.answers),
-        Objective(**prompt.objective),
+        objective,
         n_rows=int(prompt.settings.get("n_rows", addition.n_rows)),
-        settings=RenderSettings(**settings),
+        settings=render,
     )
-    if applied.renderer.total_rows != addition.n_rows:
-        raise PromptError(
-            f"the template places {applied.renderer.total_rows} rows, the prompt has "
-            f"{addition.n_rows}"
-        )
     return applied.with_addition(addition)
+
+
+def _text(value: Any, where: str) -> str | tuple[str, ...]:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return tuple(value)
+    raise UsageError(f"{where}: expected a text or a list of texts, got {value!r}")

@@ -32,15 +32,31 @@ class Scores:
         label: which of its labels each speaks for, `[C]`.
     """
 
-    summed: Float[Tensor, "C"]
-    tokens: Int[Tensor, "C"]
-    squared_z: Float[Tensor, "C"]
-    example: Int[Tensor, "C"]
-    label: Int[Tensor, "C"]
+    summed: Float[Tensor, " C"]
+    tokens: Int[Tensor, " C"]
+    squared_z: Float[Tensor, " C"]
+    example: Int[Tensor, " C"]
+    label: Int[Tensor, " C"]
 
-    def of_candidates(self, mean: bool) -> Float[Tensor, "C"]:
+    def of_candidates(self, mean: bool) -> Float[Tensor, " C"]:
         """The score of each candidate: sum, or mean, of log p over its tokens."""
         return self.summed / self.tokens if mean else self.summed
+
+    def of_examples(self, renderings: Sequence[Rendering], first: int, last: int) -> Scores:
+        """The scores of examples first … last−1 alone, counted from 0 again.
+
+        Args:
+            renderings: of all examples, as they were scored.
+        """
+        starts = [*_first_candidates(renderings), len(self.summed)]
+        own = slice(starts[first], starts[last])
+        return Scores(
+            summed=self.summed[own],
+            tokens=self.tokens[own],
+            squared_z=self.squared_z[own],
+            example=self.example[own] - first,
+            label=self.label[own],
+        )
 
 
 def score(
@@ -104,7 +120,7 @@ def label_scores(scores: Scores, renderings: Sequence[Rendering], mean: bool) ->
     return averaged.masked_fill(count == 0, float("-inf")).view(len(renderings), width)
 
 
-def label_loss(labels: Float[Tensor, "B L"], targets: Float[Tensor, "B L"]) -> Float[Tensor, "B"]:
+def label_loss(labels: Float[Tensor, "B L"], targets: Float[Tensor, "B L"]) -> Float[Tensor, " B"]:
     """Cross-entropy of a softmax over the labels with a target distribution, `[B]`.
 
     With soft targets it is KL(target ‖ softmax) up to the target's own entropy.
@@ -113,7 +129,7 @@ def label_loss(labels: Float[Tensor, "B L"], targets: Float[Tensor, "B L"]) -> F
     return -(targets * log_p.masked_fill(targets == 0, 0.0)).sum(dim=-1)
 
 
-def token_loss(scores: Scores, z_loss: float) -> Float[Tensor, "C"]:
+def token_loss(scores: Scores, z_loss: float) -> Float[Tensor, " C"]:
     """Token cross-entropy over the vocabulary summed over each gold answer's tokens, with
     z_loss · log²Z added (T5's training loss), `[C]`."""
     return -scores.summed + z_loss * scores.squared_z
@@ -133,7 +149,7 @@ def _token_scores(
     rows: Sequence[int],
     columns: Sequence[int],
     tokens: Sequence[int],
-) -> tuple[Float[Tensor, "R"], Float[Tensor, "R"]]:
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"]]:
     """log p of each token at its position, and log²Z there; each position is computed once."""
     places: dict[tuple[int, int], int] = {}
     which = [places.setdefault(place, len(places)) for place in zip(rows, columns, strict=True)]

@@ -1,0 +1,114 @@
+"""Examples made ready for their prompts: rendered once, asked as often as need be.
+
+Knows renderings and sources, no tensors: what an answer is worth is decided in `predict.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from softprompt.data.examples import Example
+from softprompt.inference.applied import Applied
+from softprompt.text.answers import FreeText
+from softprompt.text.renderer import Rendering, Source
+from softprompt.text.template import Answer, DecoderStart
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Every candidate of the example is scored, the best one wins.
+
+    Args:
+        prompt: which of the prompts asks.
+        example: what is asked about.
+        rendering: its candidates.
+    """
+
+    prompt: int
+    example: Example
+    rendering: Rendering
+
+    @property
+    def length(self) -> int:
+        """Positions that the network works through."""
+        return self.rendering.length
+
+
+@dataclass(frozen=True)
+class Generated:
+    """An answer is decoded greedily and compared with the legal ones.
+
+    Args:
+        prompt: which of the prompts asks.
+        example: what is asked about.
+        source: what the generator continues.
+        legal: the ids that each candidate would have; empty for free text.
+        most: tokens that an answer may have.
+        closing: the sentinel that ends the answer in an encoder-decoder's filled slots.
+    """
+
+    prompt: int
+    example: Example
+    source: Source
+    legal: tuple[tuple[int, ...], ...]
+    most: int
+    closing: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Positions that the network works through."""
+        return len(self.source.ids) + len(self.source.decoder) + self.most
+
+
+Question: TypeAlias = Ranked | Generated
+
+
+def questions(applied: Sequence[Applied], items: Sequence[tuple[int, Example]]) -> list[Question]:
+    """Make examples ready, each for one of several prompts.
+
+    Args:
+        applied: prompts on one backbone.
+        items: which of them, and the example.
+    Raises:
+        DataError: an example that lacks a field, has no candidates, or does not fit.
+    """
+    return [_question(number, applied[number], example) for number, example in items]
+
+
+def _question(number: int, applied: Applied, example: Example) -> Question:
+    if applied.objective.prediction == "rank":
+        return Ranked(number, example, applied.render(example))
+    source, closing = applied.source(example), _closing(applied)
+    if isinstance(applied.answers, FreeText):
+        most = applied.answers.max_tokens + (0 if closing is None else 2)  # sentinels around it
+        return Generated(number, example, source, (), most, closing)
+    if applied.renderer.frame.family == "causal":
+        legal = tuple(applied.candidate_ids(example))
+        return Generated(number, example, source, legal, max(len(ids) for ids in legal))
+    legal = _decoder_answers(applied.render(example), len(source.decoder))
+    most = max(len(ids) for ids in legal) + 1  # so that a longer output shows as one
+    return Generated(number, example, source, legal, most, closing)
+
+
+def _decoder_answers(rendering: Rendering, begun: int) -> tuple[tuple[int, ...], ...]:
+    """What the decoder would write for each candidate after its first `begun` ids, end included."""
+    found: dict[int, tuple[int, ...]] = {}
+    for query in rendering.queries:
+        for read in query.reads:
+            row = (*(query.decoder or ()), read.tokens[-1])
+            found[read.candidate] = row[begun:]
+    return tuple(found[candidate] for candidate in sorted(found))
+
+
+def _closing(applied: Applied) -> int | None:
+    """The sentinel after the last slot, where an encoder-decoder fills slots in its text."""
+    parts = applied.renderer.template.parts
+    sentinels = applied.renderer.frame.tokenizer.sentinels
+    slots = [place for place, part in enumerate(parts) if isinstance(part, Answer)]
+    decoder = [place for place, part in enumerate(parts) if isinstance(part, DecoderStart)]
+    in_text = bool(slots) and (not decoder or slots[0] < decoder[0])
+    if not in_text or applied.renderer.frame.family != "encoder_decoder":
+        return None
+    return sentinels[len(slots)] if len(slots) < len(sentinels) else None
