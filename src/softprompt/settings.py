@@ -10,7 +10,7 @@ import difflib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -94,7 +94,9 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
-            raise SettingsError(f"'{assignment}': expected key=value, for example training.steps=50")
+            raise SettingsError(
+                f"'{assignment}': expected key=value, for example training.steps=50"
+            )
         try:
             value = YAML(typ="safe", pure=True).load(text) if not text.startswith("{") else text
         except YAMLError:
@@ -114,11 +116,11 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
 def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> str:
     lines = []
     for problem in error.errors():
-        path = [str(part) for part in problem["loc"]]
-        name = ".".join(path)
-        if problem["type"] == "extra_forbidden":
-            known = _fields_at(schema, path[:-1])
-            close = difflib.get_close_matches(path[-1], known, n=1)
+        extra = problem["type"] == "extra_forbidden"
+        path, known = _place(schema, problem["loc"][: -1 if extra else None])
+        name = ".".join([*path, str(problem["loc"][-1])] if extra else path)
+        if extra:
+            close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
             hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
             lines.append(f"{where}: unknown key '{name}'{hint}")
         elif problem["type"] == "missing":
@@ -126,18 +128,35 @@ def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> st
         else:
             got = problem["input"]
             message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{where}: '{name}': {message}, got {got!r}")
+            place = f"{where}: '{name}'" if name else where
+            lines.append(f"{place}: {message}, got {got!r}")
     return "\n".join(lines)
 
 
-def _fields_at(schema: type[BaseModel], path: Sequence[str]) -> list[str]:
-    for part in path:
-        field = schema.model_fields.get(part)
-        if field is None:  # a step into a union's branch, which pydantic names by its tag
-            continue
-        options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [o for o in options if isinstance(o, type) and issubclass(o, BaseModel)]
-        if not nested:
-            return []
-        schema = nested[0]
-    return sorted(schema.model_fields)
+def _place(schema: type[BaseModel], steps: Sequence[int | str]) -> tuple[list[str], list[str]]:
+    """The key that a problem's place stands for, and the keys known there.
+
+    Pydantic puts the tag of a union's branch among the keys, which a user never wrote.
+    """
+    models: list[type[BaseModel]] = [schema]
+    path: list[str] = []
+    for step in steps:
+        owners = [model for model in models if step in model.model_fields]
+        branch = [model for model in models if step == getattr(model, "name", model.__name__)]
+        if owners:
+            path.append(str(step))
+            models = _models_in(owners[0].model_fields[str(step)].annotation)
+        elif branch:
+            models = branch
+        else:
+            path.append(str(step))
+            models = []
+    known = {alias for model in models for alias in model.model_fields}
+    return path, sorted(known)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models named in a type, those inside unions included."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]

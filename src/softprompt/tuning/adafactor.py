@@ -24,12 +24,15 @@ from torch import Tensor
 
 from softprompt.errors import RunError, SettingsError
 
+WIDE = (torch.float32, torch.float64)
+"""What is learned is kept at least in float32."""
+
 
 class Adafactor(torch.optim.Optimizer):
-    """Adafactor without parameter scaling and without momentum; state and parameters in float32.
+    """Adafactor without parameter scaling and without momentum; state and parameters in float32 (or 64).
 
     Args:
-        params: float32 parameters, or groups of them.
+        params: float32 or float64 parameters, or groups of them.
         lr: size of a step, absolute: with an active clip, each step has RMS `lr * clip_threshold`.
         decay_rate: exponent of the second moment's averaging, above 0, at most 1.
         epsilon1: added to the squared gradient.
@@ -44,7 +47,7 @@ class Adafactor(torch.optim.Optimizer):
             almost throughout. 1_100_000 reproduces that, 0 is a fresh count. (flax's option of
             the same name is subtracted, to undo such a counter: theirs is the opposite sign.)
     Raises:
-        SettingsError: an argument out of range, or a parameter that is not float32.
+        SettingsError: an argument out of range, or a parameter narrower than float32.
     """
 
     def __init__(
@@ -92,10 +95,10 @@ class Adafactor(torch.optim.Optimizer):
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group; refuses parameters that are not float32, whose small steps would be lost."""
+        """Add a group; refuses parameters narrower than float32, whose small steps would be lost."""
         super().add_param_group(param_group)
         for parameter in self.param_groups[-1]["params"]:
-            if parameter.dtype != torch.float32:
+            if parameter.dtype not in WIDE:
                 raise SettingsError(
                     f"adafactor: a parameter {list(parameter.shape)} is {parameter.dtype}, "
                     "expected torch.float32: what is learned is kept in float32, whatever the "

@@ -66,7 +66,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     state = _encoded(checkpoint.state, "state")
     new, old = _new(folder), _old(folder)
     try:
-        _recover(folder)
+        recover(folder)
         new.mkdir(parents=True)
         _write_tensors(new / TENSORS, checkpoint.tensors)
         # state.json comes last: where it stands, the tensors are whole.
@@ -152,8 +152,12 @@ def _damaged(path: Path, why: str) -> str:
     )
 
 
-def _recover(folder: Path) -> None:
-    """Bring a checkpoint that an interruption left aside back to its name, and clear leftovers."""
+def recover(folder: Path) -> None:
+    """Bring a checkpoint that an interruption left aside back to its name, and clear leftovers.
+
+    Raises:
+        RunError: what stands there is no folder.
+    """
     standing = _standing(folder)
     if standing is not None and standing != folder:
         standing.rename(folder)

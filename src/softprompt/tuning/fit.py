@@ -1,13 +1,13 @@
 """One fit: what is learned, from which examples, how far it is. The loop steps a list of these.
 
-Knows learners and renderings, not methods by name.
+Knows learners and renderings, not methods by name, batches of several fits, or folders.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,17 +15,16 @@ from torch import Tensor, nn
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import BatchPlan
-from softprompt.data.examples import Example, Target
+from softprompt.data.examples import Example
 from softprompt.data.metrics import find_metric, hard
-from softprompt.errors import DataError, RunError
+from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
-from softprompt.inference.evaluate import Evaluation, evaluate, gold
+from softprompt.inference.evaluate import Evaluation, evaluate
+from softprompt.inference.questions import Question, questions
 from softprompt.inference.scoring import Scores, label_loss, label_scores, token_loss
 from softprompt.methods.method import Learner
-from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Rendering
 from softprompt.tuning.alarms import Alarm, check_loss, check_predictions
-from softprompt.tuning.checkpoints import Checkpoint
+from softprompt.tuning.lessons import KEPT_TOKENS, Lesson, Lessons
 from softprompt.tuning.optimisers import (
     build,
     load_state_tensors,
@@ -58,13 +57,20 @@ class Fit:
 
     Args:
         name: for messages.
-        seed: of data order and initialisation.
+        seed: of data order and, where there is any, dropout.
         applied: template and answers bound to the backbone; its addition is replaced by what the
             learner has learned so far.
         learner: what is learned.
         data: examples and metrics.
         settings: the training settings.
         backbone: for its embeddings' RMS and for evaluation.
+
+    Attributes:
+        step: how many steps were taken.
+        history: the metrics of every evaluation on dev, with their `step`.
+        alarms: what looked wrong at the last evaluation.
+        cut: how many examples of the first epoch lost tokens.
+        failure: why no more steps can be taken; None while all is well.
     """
 
     def __init__(
@@ -84,18 +90,21 @@ class Fit:
         self.step = 0
         self.history: list[dict[str, float]] = []
         self.alarms: list[Alarm] = []
-        self.best: dict[str, Tensor] | None = None
         self.cut = 0
+        self.failure: str | None = None
         higher = find_metric(data.metrics[0])[0].higher_is_better
         self.early = EarlyStopping(settings.patience, higher)
-        self._renderings: dict[int, Rendering] = {}
+        self._shown: set[str] = set()  # kinds of alarms that were raised before
+        self._best: dict[str, Tensor] | None = None
+        self._asked: list[Question] | None = None
         if self.parameters:
             self._peak = resolved_learning_rate(settings.optimiser, backbone.rms)
-            self.optimiser = build(
+            self._optimiser = build(
                 list(self.parameters.values()), settings.optimiser, backbone.rms
             )
             lengths = [_text_length(example) for example in data.train]
             self._plan = BatchPlan(lengths, settings.batch_size, seed, settings.order)
+            self._lessons = Lessons(data.train, applied)
 
     @property
     def applied(self) -> Applied:
@@ -104,86 +113,81 @@ class Fit:
 
     @property
     def done(self) -> bool:
-        """Whether nothing is left to step."""
+        """Whether no step will be taken any more."""
         finished = self.step >= self.settings.steps or self.early.should_stop
-        return not self.parameters or finished
+        return not self.parameters or finished or self.failure is not None
 
     # --- one step -----------------------------------------------------------------------------
 
-    def draw(self) -> list[Rendering]:
-        """The renderings of the step about to be taken."""
-        return [self._render(index) for index in self._plan.step(self.step)]
+    def draw(self) -> list[Lesson]:
+        """The lessons of the step about to be taken."""
+        drawn = [self._lessons[index] for index in self._plan.step(self.step)]
+        if self.step < self._plan.steps_per_epoch:  # an epoch draws every example once
+            self.cut += sum(lesson.rendering.cut > 0 for lesson in drawn)
+        return drawn
 
-    def targets(self) -> list[Target]:
-        """The targets of the step about to be taken, in the order of `draw`."""
-        return [self.data.train[index].target for index in self._plan.step(self.step)]
-
-    def weight(self, renderings: Sequence[Rendering]) -> float:
+    def weight(self, lessons: Sequence[Lesson]) -> float:
         """What the step's summed loss is divided by: its examples, or its answer tokens."""
         if self._applied.objective.normalise == "labels":
-            return float(len(renderings))
-        return float(
-            sum(len(read.tokens) for r in renderings for q in r.queries for read in q.reads)
-        )
+            return float(len(lessons))
+        queries = [query for lesson in lessons for query in lesson.rendering.queries]
+        return float(sum(len(read.tokens) for query in queries for read in query.reads))
 
-    def loss(
-        self, scores: Scores, renderings: Sequence[Rendering], targets: Sequence[Target]
-    ) -> Tensor:
-        """The summed loss of some of a step's examples, a scalar."""
+    def loss(self, scores: Scores, lessons: Sequence[Lesson]) -> Tensor:
+        """The summed loss of some of a step's lessons, a scalar."""
         objective = self._applied.objective
         if objective.normalise == "vocabulary":
             return token_loss(scores, objective.z_loss).sum()
-        table = label_scores(scores, renderings, objective.mean)
-        wanted = torch.tensor(
-            [
-                target_distribution(t, r, self._applied, table.shape[1])
-                for t, r in zip(targets, renderings, strict=True)
-            ],
-            device=table.device,
-            dtype=table.dtype,
-        )
+        table = label_scores(scores, [lesson.rendering for lesson in lessons], objective.mean)
+        width = table.shape[1]
+        shares = [[*each.wanted, *[0.0] * (width - len(each.wanted))] for each in lessons]
+        wanted = torch.tensor(shares, device=table.device, dtype=table.dtype)
         return label_loss(table, wanted).sum()
 
     def update(self, loss: float) -> dict[str, float]:
-        """Take the optimiser's step; return what the step's record holds.
+        """Take the optimiser's step with the gradients that stand there.
 
+        Args:
+            loss: the step's mean loss.
+        Returns:
+            What the step's record holds: loss, learning rate, norm of the gradient.
         Raises:
-            RunError: the loss or a gradient is not a number; nothing was changed.
+            RunError: the loss, a gradient or what came of them is not a number, or nothing that
+                is learned has an effect on the loss.
         """
         s = self.settings.optimiser
         warmup = s.warmup_steps(self.settings.steps)
         rate = self._peak * learning_rate_factor(s.schedule, self.step, self.settings.steps, warmup)
         parameters = list(self.parameters.values())
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if not math.isfinite(loss) or not bool(torch.isfinite(norm)):
-            what = f"the loss is {loss}" if not math.isfinite(loss) else "a gradient is not finite"
-            raise RunError(
-                f"{self.name}: {what} at step {self.step + 1}; nothing was changed at this step. "
-                "Try a lower optimiser.learning_rate, or precision: float32"
-            )
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
+            raise RunError(f"{self._place}: nothing that is learned has an effect on the loss")
+        norm = nn.utils.get_total_norm(gradients)
+        length = float(norm)
+        if not math.isfinite(loss):
+            raise RunError(f"{self._place}: the loss is {loss}{_ADVICE}")
+        if not math.isfinite(length):
+            raise RunError(f"{self._place}: the gradient is not finite{_ADVICE}")
         if s.clip_norm is not None:
             nn.utils.clip_grads_with_norm_(parameters, s.clip_norm, norm)
-        for group in self.optimiser.param_groups:
+        for group in self._optimiser.param_groups:
             group["lr"] = rate
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self._optimiser.step()
+        self._optimiser.zero_grad(set_to_none=True)
+        if not bool(torch.stack([torch.isfinite(p).all() for p in parameters]).all()):
+            raise RunError(f"{self._place}: the parameters are no longer finite{_ADVICE}")
         self.step += 1
-        return {"loss": loss, "learning_rate": rate, "gradient_norm": float(norm)}
+        return {"loss": loss, "learning_rate": rate, "gradient_norm": length}
 
-    def _render(self, index: int) -> Rendering:
-        if index not in self._renderings:
-            example = self.data.train[index]
-            rendering = self._training_rendering(example)
-            self.cut += rendering.cut > 0
-            self._renderings[index] = rendering
-        return self._renderings[index]
+    def fail(self, reason: str) -> None:
+        """Take no more steps; what was learned up to the last evaluation can still be chosen."""
+        self.failure = reason
+        for parameter in self.parameters.values():
+            parameter.grad = None
 
-    def _training_rendering(self, example: Example) -> Rendering:
-        """All candidates for a softmax over labels; the gold one alone for token cross-entropy."""
-        applied = self._applied
-        if applied.objective.normalise == "labels":
-            return applied.render(example)
-        return applied.render_gold(example, gold_words(example, applied))
+    @property
+    def _place(self) -> str:
+        return f"{self.name}, step {self.step + 1}"
 
     # --- evaluation ---------------------------------------------------------------------------
 
@@ -193,127 +197,127 @@ class Fit:
             return False
         return self.step % self.settings.evaluate_every == 0 or self.step >= self.settings.steps
 
-    def look(self) -> Evaluation:
-        """Evaluate on dev, remember the best parameters, raise alarms."""
-        evaluation = evaluate(
+    def look(self) -> dict[str, Any]:
+        """Evaluate on dev, remember the best parameters, look for what is wrong.
+
+        Returns:
+            What the step's record holds: `dev` with the metrics, and `alarms` with the messages of
+            those whose kind is raised for the first time.
+        Raises:
+            RunError: scores that are not numbers.
+        """
+        try:
+            evaluation = self.evaluate_dev(both_ways=False)
+        except RunError as error:
+            raise RunError(f"{self.name}, evaluation after step {self.step}: {error}") from None
+        self.history.append({"step": float(self.step), **evaluation.metrics})
+        self.early = self.early.after(self.step, evaluation.metrics[self.data.metrics[0]])
+        if self.early.improved:
+            self._best = self._copy()
+        losses = [record["loss"] for record in self.history if "loss" in record]
+        self.alarms = [*self._look_at_predictions(evaluation), *check_loss(losses)]
+        record: dict[str, Any] = {"dev": dict(evaluation.metrics)}
+        fresh = [alarm for alarm in self.alarms if alarm.kind not in self._shown]
+        if fresh:
+            record["alarms"] = [alarm.message for alarm in fresh]
+        self._shown |= {alarm.kind for alarm in fresh}
+        return record
+
+    def evaluate_dev(self, *, both_ways: bool) -> Evaluation:
+        """Score dev with what has been learned so far; dev is rendered at the first call only."""
+        asked = self._asked
+        if asked is None:
+            asked = questions([self._applied], [(0, example) for example in self.data.dev])
+            if sum(question.length for question in asked) <= KEPT_TOKENS:
+                self._asked = asked
+        return evaluate(
             self._backbone,
             self.applied,
             self.data.dev,
             self.data.metrics,
             self.data.labels,
+            asked=asked,
             token_budget=self.settings.token_budget,
-            report=False,
+            both_ways=both_ways,
         )
-        self.history.append({"step": float(self.step), **evaluation.metrics})
-        self.early = self.early.after(self.step, evaluation.metrics[self.data.metrics[0]])
-        if self.early.improved:
-            self.best = self._copy()
-        self.alarms = self._alarms(evaluation)
-        return evaluation
 
-    def _alarms(self, evaluation: Evaluation) -> list[Alarm]:
-        alarms: list[Alarm] = []
-        if self.data.labels:
-            golds = [str(hard(e.target)) for e in self.data.dev]
-            shown = [p.label if p.label is not None else p.text for p in evaluation.predictions]
-            alarms += check_predictions(shown, golds, self.data.labels)
-        losses = [record["loss"] for record in self.history if "loss" in record]
-        return alarms + check_loss(losses)
+    def _look_at_predictions(self, evaluation: Evaluation) -> list[Alarm]:
+        labels = self.data.labels
+        golds = [str(hard(example.target)) for example in self.data.dev]
+        # An illegal output may read like a label's name; it is none.
+        shown = [
+            p.label if p.label is not None or p.text in labels else p.text
+            for p in evaluation.predictions
+        ]
+        return check_predictions(shown, golds, labels)
 
     # --- state --------------------------------------------------------------------------------
 
     def _copy(self) -> dict[str, Tensor]:
         return {n: p.detach().to("cpu", copy=True) for n, p in self.parameters.items()}
 
-    def chosen(self) -> dict[str, Tensor]:
-        """The parameters to keep: the best on dev, or the last."""
-        if self.settings.keep == "best" and self.best is not None:
-            return self.best
-        return self._copy()
+    def choose(self) -> None:
+        """Put the parameters to keep in place: the best on dev, or the last."""
+        if self.settings.keep == "best" and self._best is not None:
+            self._put(self._best)
 
     @property
     def chosen_step(self) -> int:
-        """The step that `chosen` is of."""
+        """The step that `choose` goes back to."""
         if self.settings.keep == "best" and self.early.best_step is not None:
             return self.early.best_step
         return self.step
 
-    def put(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put parameters in place."""
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(tensors[name])
-
-    def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on after this step, bit for bit."""
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of all tensors needed to go on bit for bit, the best parameters among them."""
+        if not self.parameters:
+            return {}
         tensors = {f"parameter|{n}": t for n, t in self._copy().items()}
-        tensors |= {f"optimiser|{n}": t for n, t in state_tensors(self.optimiser).items()}
-        tensors |= {f"best|{n}": t for n, t in (self.best or {}).items()}
-        state: dict[str, Any] = {"early": self.early.to_state(), "history": self.history}
-        return Checkpoint(self.step, tensors, state)
+        tensors |= {f"optimiser|{n}": t for n, t in state_tensors(self._optimiser).items()}
+        return tensors | {f"best|{n}": t for n, t in (self._best or {}).items()}
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint.
+    def state(self) -> dict[str, Any]:
+        """All else that is needed, as JSON values."""
+        return {
+            "step": self.step,
+            "early": self.early.to_state(),
+            "history": self.history,
+            "alarms": [asdict(alarm) for alarm in self.alarms],
+            "shown": sorted(self._shown),
+            "cut": self.cut,
+            "failure": self.failure,
+        }
+
+    def restore(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Go on from what `tensors` and `state` gave.
 
         Raises:
-            RunError: a checkpoint of another fit.
+            RunError: they are of another fit.
         """
         parts: dict[str, dict[str, Tensor]] = {"parameter": {}, "optimiser": {}, "best": {}}
-        for key, tensor in checkpoint.tensors.items():
+        for key, tensor in tensors.items():
             kind, _, name = key.partition("|")
             parts[kind][name] = tensor
         shapes = {n: p.shape for n, p in self.parameters.items()}
         if {n: t.shape for n, t in parts["parameter"].items()} != shapes:
-            raise RunError(f"{self.name}: the checkpoint is of another run; use --overwrite")
-        self.put(parts["parameter"])
-        load_state_tensors(self.optimiser, parts["optimiser"])
-        self.best = parts["best"] or None
-        self.early = EarlyStopping.from_state(checkpoint.state["early"])
-        self.history = list(checkpoint.state["history"])
-        self.step = checkpoint.step
+            raise RunError(f"{self.name}: the checkpoint is of another run")
+        if self.parameters:
+            self._put(parts["parameter"])
+            load_state_tensors(self._optimiser, parts["optimiser"])
+        self._best = parts["best"] or None
+        self.early = EarlyStopping.from_state(state["early"])
+        self.history = list(state["history"])
+        self.alarms = [Alarm(**alarm) for alarm in state["alarms"]]
+        self._shown = set(state["shown"])
+        self.step, self.cut, self.failure = state["step"], state["cut"], state["failure"]
+
+    def _put(self, tensors: Mapping[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(tensors[name])
 
 
-def target_distribution(
-    target: Target, rendering: Rendering, applied: Applied, width: int
-) -> list[float]:
-    """A target as probabilities over the labels of its example, `[width]`.
-
-    Raises:
-        DataError: a target that is none of the labels.
-    """
-    shares = [0.0] * width
-    if isinstance(applied.answers, Poles) and isinstance(target, int | float):
-        shares[0], shares[1] = applied.answers.mixture(float(target))
-        return shares
-    given = target if isinstance(target, Mapping) else {str(gold(target, applied)): 1.0}
-    for label, share in given.items():
-        if label not in rendering.labels:
-            raise DataError(
-                f"target '{label}' is none of the possible answers: {', '.join(rendering.labels)}"
-            )
-        shares[rendering.labels.index(label)] = float(share)
-    return shares
-
-
-def gold_words(example: Example, applied: Applied) -> tuple[str, ...]:
-    """The words that the answer slots should hold for an example's target.
-
-    Raises:
-        DataError: no target, or one that is none of the labels.
-    """
-    target = hard(gold(example.target, applied))
-    if target is None:
-        raise DataError(f"example {example.id} has no target, so nothing can be learned from it")
-    if isinstance(applied.answers, FreeText):
-        return (target[0] if isinstance(target, tuple) else str(target),)
-    if isinstance(applied.answers, Poles):
-        low, high = applied.answers.mixture(float(target))
-        return (applied.answers.words[int(high > low)],)
-    labels = applied.answers.labels(example.candidates)
-    for candidate in applied.answers.candidates(example.candidates):
-        if labels[candidate.label] == target:
-            return candidate.words
-    raise DataError(f"example {example.id}: target '{target}' is none of: {', '.join(labels)}")
+_ADVICE = ". Try a lower optimiser.learning_rate, or precision: float32"
 
 
 def _text_length(example: Example) -> int:

@@ -1,26 +1,30 @@
 """The fit loop: steps a list of fits over one backbone; their rows share batches.
 
 Each fit keeps its own optimiser, data order, clipping, schedule, early stop and alarms; the loss is
-the sum over fits, so each gets the gradient that it would have alone.
+the sum over fits, so each gets the gradient that it would have alone. All fits that go on stand at
+the same step, and one checkpoint holds them all: a resumed loop forms the same batches.
+Dropout draws by batch, so a fit with dropout has its batches to itself, seeded by step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
-from softprompt.data.examples import Target
 from softprompt.errors import RunError
-from softprompt.inference.scoring import Scores, score
+from softprompt.inference.scoring import score
 from softprompt.prompts.addition import stack
-from softprompt.text.renderer import Rendering
-from softprompt.tuning.checkpoints import checkpoint_folder, read, write
+from softprompt.tuning.checkpoints import Checkpoint, checkpoint_folder, read, recover, write
 from softprompt.tuning.fit import Fit
+from softprompt.tuning.lessons import Lesson
 from softprompt.tuning.trackers import JsonlTracker, TensorBoardTracker, Tracker
 
 Report = Callable[[Fit, Mapping[str, Any]], None]
@@ -31,10 +35,11 @@ class Loop:
 
     Args:
         backbone: shared by all fits.
-        fits: one or several.
-        folders: a run folder for each fit, or None to keep nothing on disk. A folder that holds a
-            checkpoint is gone on from.
-        report: called after every step of every fit with its record.
+        fits: one or several, fresh.
+        folders: a run folder for each fit, for its metrics; the first one's also holds the
+            checkpoint of all. None keeps nothing on disk. Where there is a checkpoint, it goes on.
+        origins: what each fit was made from, as JSON; a checkpoint of other origins is refused.
+        report: called after every step, when it is safe on disk, with each fit and its record.
     """
 
     def __init__(
@@ -42,120 +47,178 @@ class Loop:
         backbone: Backbone,
         fits: Sequence[Fit],
         folders: Sequence[Path] | None = None,
+        origins: Sequence[Mapping[str, Any]] = (),
         report: Report = lambda fit, record: None,
     ):
         self.backbone, self.fits, self.report = backbone, list(fits), report
-        self.folders = list(folders) if folders is not None else [None] * len(self.fits)
-        self._trackers: list[list[Tracker]] = []
+        self.folders, self.origins = folders, [dict(origin) for origin in origins]
+        self._trackers: list[list[Tracker]] = [[] for _ in self.fits]
+        self._kept: int | None = None  # the step of the checkpoint on disk
 
     def run(self) -> None:
-        """Step until every fit is done; interrupted, the next call goes on from the checkpoints.
+        """Step until every fit is done; interrupted, the next call goes on from the checkpoint.
+
+        A fit that fails (its loss is no longer a number) keeps its `failure`; the others go on.
 
         Raises:
-            RunError: a loss that is not a number; the last checkpoint stands.
+            RunError: the checkpoint cannot be read or is of another run, or cannot be written.
         """
-        self._resume()
-        try:
-            while active := [fit for fit in self.fits if not fit.done]:
+        with ExitStack() as closing:
+            self._resume(closing)
+            while active := [number for number, fit in enumerate(self.fits) if not fit.done]:
                 self._step(active)
-        finally:
-            for trackers in self._trackers:
-                for tracker in trackers:
-                    tracker.close()
 
-    def _resume(self) -> None:
-        for fit, folder in zip(self.fits, self.folders, strict=True):
-            checkpoint = read(checkpoint_folder(folder, "last")) if folder else None
-            if checkpoint is not None:
-                fit.restore(checkpoint)
-            trackers: list[Tracker] = []
-            if folder is not None:
-                resumed = fit.step if checkpoint is not None else None
-                trackers.append(JsonlTracker(folder / "metrics.jsonl", resumed))
-                if fit.settings.tensorboard:
-                    trackers.append(TensorBoardTracker(folder / "tensorboard", resumed))
-            self._trackers.append(trackers)
+    def _step(self, active: Sequence[int]) -> None:
+        losses = self.backward({number: self.fits[number].draw() for number in active})
+        records = {number: self._take(self.fits[number], losses[number]) for number in active}
+        well = [self.fits[number] for number in active if "failure" not in records[number]]
+        for number in active:
+            if self.fits[number] in well:
+                for tracker in self._trackers[number]:
+                    tracker.log(self.fits[number].step, records[number])
+        # After a failure with nothing else to go on, the last good checkpoint stays.
+        over = all(fit.done for fit in self.fits)
+        if any(over or fit.step % fit.settings.checkpoint_every == 0 for fit in well):
+            self._keep()
+        for number in active:
+            self.report(self.fits[number], {"step": self.fits[number].step, **records[number]})
 
-    def _step(self, active: Sequence[Fit]) -> None:
-        drawn = [fit.draw() for fit in active]
-        targets = [fit.targets() for fit in active]
-        losses = self._backward(active, drawn, targets)
-        for fit, loss in zip(active, losses, strict=True):
-            number = self.fits.index(fit)
-            try:
-                record: dict[str, Any] = fit.update(loss)
-            except RunError as error:
-                raise RunError(f"{error}{self._where_kept(number)}") from None
+    def _take(self, fit: Fit, loss: float) -> dict[str, Any]:
+        """A fit's own step; its record, or why it failed."""
+        try:
+            record: dict[str, Any] = fit.update(loss)
             if fit.due():
-                record["dev"] = dict(fit.look().metrics)
-                record["alarms"] = [alarm.kind for alarm in fit.alarms]
-                if fit.early.improved:
-                    self._keep(number, "best")
-            for tracker in self._trackers[number]:
-                tracker.log(fit.step, record)
-            if fit.step % fit.settings.checkpoint_every == 0 or fit.done:
-                self._keep(number, "last")
-            self.report(fit, {"step": fit.step, **record})
+                record |= fit.look()
+        except RunError as error:
+            fit.fail(f"{error}{self._where_kept()}")
+            return {"loss": loss, "failure": fit.failure}
+        return record
 
-    def _backward(
-        self,
-        active: Sequence[Fit],
-        drawn: Sequence[Sequence[Rendering]],
-        targets: Sequence[Sequence[Target]],
-    ) -> list[float]:
-        """Gradients of every fit's own mean loss; returns those losses."""
-        rows = [(n, i) for n, renderings in enumerate(drawn) for i in range(len(renderings))]
-        weights = [fit.weight(renderings) for fit, renderings in zip(active, drawn, strict=True)]
-        losses = [0.0] * len(active)
-        budget = min(fit.settings.token_budget for fit in active)
-        dropout = any(fit.settings.dropout for fit in active)
-        with self.backbone.dropout(dropout), torch.random.fork_rng(enabled=dropout):
-            if dropout:
-                torch.manual_seed(active[0].seed * 1_000_003 + active[0].step)
-            for batch in micro_batches([drawn[n][i].length for n, i in rows], budget):
-                chosen = sorted(rows[place] for place in batch)
-                # Fresh from each learner: a graph is used up by its backward pass.
-                additions = [fit.learner.addition() for fit in active]
-                prompts = None if all(a.rows is None for a in additions) else stack(additions)
-                renderings = [drawn[n][i] for n, i in chosen]
-                scores = score(self.backbone, prompts, renderings, [n for n, _ in chosen])
-                total = torch.zeros((), device=scores.summed.device)
-                for number, fit in enumerate(active):
-                    places = [p for p, (n, _) in enumerate(chosen) if n == number]
-                    if not places:
-                        continue
-                    own = _part(scores, places[0], places[-1] + 1)
-                    wanted = [targets[number][chosen[p][1]] for p in places]
-                    loss = fit.loss(own, [renderings[p] for p in places], wanted) / weights[number]
-                    losses[number] += float(loss.detach())
-                    total = total + loss
-                if total.requires_grad and bool(torch.isfinite(total)):
-                    total.backward()  # type: ignore[no-untyped-call]
-        return losses
+    # --- gradients ----------------------------------------------------------------------------
 
-    def _keep(self, number: int, which: str) -> None:
-        folder = self.folders[number]
-        if folder is not None:
-            place = checkpoint_folder(folder, "best" if which == "best" else "last")
-            write(place, self.fits[number].checkpoint())
+    def backward(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, float]:
+        """Put the gradient of every fit's own mean loss in place; returns those losses."""
+        shared = [number for number in lessons if not self.fits[number].settings.dropout]
+        alone = [[number] for number in lessons if self.fits[number].settings.dropout]
+        losses: dict[int, Tensor] = {}
+        for group in [shared, *alone] if shared else alone:
+            with self._dropping_out(self.fits[group[0]]):
+                losses |= self._accumulate({number: lessons[number] for number in group})
+        values = torch.stack([losses[number] for number in lessons]).tolist()
+        return dict(zip(lessons, values, strict=True))
 
-    def _where_kept(self, number: int) -> str:
-        folder = self.folders[number]
-        if folder is None:
+    def _accumulate(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, Tensor]:
+        """Run the lessons of some fits in shared micro-batches."""
+        fits = [self.fits[number] for number in lessons]
+        weights = [fit.weight(own) for fit, own in zip(fits, lessons.values(), strict=True)]
+        rows = [(n, lesson) for n, own in enumerate(lessons.values()) for lesson in own]
+        losses = [torch.zeros((), device=self.backbone.device) for _ in fits]
+        budget = min(fit.settings.token_budget for fit in fits)
+        for batch in micro_batches([lesson.rendering.length for _, lesson in rows], budget):
+            chosen = [rows[place] for place in sorted(batch)]
+            # Fresh from each learner: a graph is used up by its backward pass.
+            additions = [fit.learner.addition() for fit in fits]
+            prompts = None if all(a.rows is None for a in additions) else stack(additions)
+            owners, renderings = [n for n, _ in chosen], [lesson.rendering for _, lesson in chosen]
+            scores = score(self.backbone, prompts, renderings, owners)
+            parts: list[Tensor] = []
+            for n, first, last in _spans(owners):
+                own = [lesson for _, lesson in chosen[first:last]]
+                part = scores.of_examples(renderings, first, last)
+                parts.append(fits[n].loss(part, own) / weights[n])
+                losses[n] = losses[n] + parts[-1].detach()
+            # A part that is not a number leaves the others' gradients as they are: rows are
+            # independent of each other, and each part's own gradient is 1.
+            total = torch.stack(parts).sum()
+            if total.requires_grad:
+                total.backward()  # type: ignore[no-untyped-call]
+        return dict(zip(lessons, losses, strict=True))
+
+    @contextmanager
+    def _dropping_out(self, fit: Fit) -> Iterator[None]:
+        """Dropout in the network, if the fit wants it, drawn from its seed and step alone."""
+        if not fit.settings.dropout:
+            yield
+            return
+        device = self.backbone.device
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices), self.backbone.dropout():
+            torch.manual_seed(fit.seed * 1_000_003 + fit.step)
+            yield
+
+    # --- disk ---------------------------------------------------------------------------------
+
+    def _resume(self, closing: ExitStack) -> None:
+        if not self.folders:
+            return
+        place = checkpoint_folder(self.folders[0], "last")
+        recover(place)
+        checkpoint = read(place)
+        if checkpoint is not None:
+            self._restore(checkpoint, place)
+        for fit, folder, trackers in zip(self.fits, self.folders, self._trackers, strict=True):
+            resumed = None if checkpoint is None else fit.step
+            trackers.append(JsonlTracker(folder / "metrics.jsonl", resumed))
+            closing.callback(trackers[-1].close)
+            if fit.settings.tensorboard:
+                trackers.append(TensorBoardTracker(folder / "tensorboard", resumed))
+                closing.callback(trackers[-1].close)
+
+    def _restore(self, checkpoint: Checkpoint, place: Path) -> None:
+        differ = _differing(checkpoint.state.get("origins", []), self.origins)
+        if differ:
+            raise RunError(
+                f"{place} is a checkpoint of another run (other: {', '.join(differ)}); go on with "
+                "what that run was given, or choose another folder"
+            )
+        self._kept = checkpoint.step
+        for number, (fit, state) in enumerate(
+            zip(self.fits, checkpoint.state["fits"], strict=True)
+        ):
+            start = f"{number}|"
+            own = {k: t for k, t in checkpoint.tensors.items() if k.startswith(start)}
+            fit.restore({k.removeprefix(start): t for k, t in own.items()}, state)
+
+    def _keep(self) -> None:
+        """One checkpoint of all fits. Records of these steps were logged before."""
+        if not self.folders:
+            return
+        tensors = {
+            f"{number}|{name}": tensor
+            for number, fit in enumerate(self.fits)
+            for name, tensor in fit.tensors().items()
+        }
+        state = {"origins": self.origins, "fits": [fit.state() for fit in self.fits]}
+        step = max(fit.step for fit in self.fits)
+        write(checkpoint_folder(self.folders[0], "last"), Checkpoint(step, tensors, state))
+        self._kept = step
+
+    def _where_kept(self) -> str:
+        if not self.folders:
             return ""
-        kept = read(checkpoint_folder(folder, "last"))
-        if kept is None:
-            return f". No checkpoint had been written yet in {folder}"
-        return f". The checkpoint of step {kept.step} is kept in {folder / 'checkpoints'}"
+        if self._kept is None:
+            return ". No checkpoint had been written yet"
+        place = checkpoint_folder(self.folders[0], "last")
+        return f". The checkpoint of step {self._kept} is kept in {place}"
 
 
-def _part(scores: Scores, first: int, last: int) -> Scores:
-    """The scores of examples first … last−1, their numbers counted from 0."""
-    keep = (scores.example >= first) & (scores.example < last)
-    return Scores(
-        summed=scores.summed[keep],
-        tokens=scores.tokens[keep],
-        squared_z=scores.squared_z[keep],
-        example=scores.example[keep] - first,
-        label=scores.label[keep],
-    )
+def _spans(values: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+    """(value, first, last + 1) of each run of equal values."""
+    for value, places in groupby(range(len(values)), key=values.__getitem__):
+        run = list(places)
+        yield value, run[0], run[-1] + 1
+
+
+def _differing(there: Sequence[Mapping[str, Any]], here: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What differs between two lists of origins, by name; nested ones with a dot."""
+    if len(there) != len(here):
+        return [f"{len(there)} fits, not {len(here)}"]
+    found: dict[str, None] = {}
+    for old, new in zip(there, here, strict=True):
+        for key in sorted({*old, *new}):
+            a, b = old.get(key), new.get(key)
+            if isinstance(a, Mapping) and isinstance(b, Mapping):
+                found |= dict.fromkeys(f"{key}.{inner}" for inner in _differing([a], [b]))
+            elif a != b:
+                found[key] = None
+    return list(found)

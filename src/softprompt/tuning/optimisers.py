@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from softprompt.errors import RunError, SettingsError
 from softprompt.settings import Settings
-from softprompt.tuning.adafactor import Adafactor
+from softprompt.tuning.adafactor import WIDE, Adafactor
 from softprompt.tuning.schedules import SCHEDULES
 
 
@@ -224,16 +224,17 @@ def build(
     """The optimiser of one fit, its groups at the peak learning rate.
 
     Args:
-        parameters: what is learned, float32, at least one; their order names the saved state.
+        parameters: what is learned, float32 or float64, at least one; their order names the saved
+            state.
         settings: which optimiser and how.
         rms: RMS of the backbone's input embeddings, for a relative learning rate.
     Raises:
-        SettingsError: nothing to learn, a parameter that is not float32, or a rate at odds with it.
+        SettingsError: nothing to learn, a parameter narrower than float32, or a rate at odds with it.
     """
     if not parameters:
         raise SettingsError("optimiser: nothing to learn: the method opens no parameter")
     for index, parameter in enumerate(parameters):
-        if parameter.dtype != torch.float32:
+        if parameter.dtype not in WIDE:
             raise SettingsError(
                 f"optimiser: learned parameter {index} {list(parameter.shape)} is "
                 f"{parameter.dtype}, expected torch.float32, where small steps are not lost; "

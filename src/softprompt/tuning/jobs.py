@@ -1,0 +1,244 @@
+"""One fit to be made: a task, a method and their settings, bound to a backbone.
+
+Knows methods by their interface only, and nothing of steps, batches or folders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.data.examples import Example
+from softprompt.data.task import Task
+from softprompt.errors import SettingsError
+from softprompt.inference.applied import Applied, apply
+from softprompt.inference.objective import ObjectiveSettings, resolve_objective
+from softprompt.methods.method import Method, Scene
+from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
+from softprompt.text.renderer import RenderSettings
+from softprompt.text.template import Template, parse
+from softprompt.tuning.fit import Fit, FitData
+from softprompt.tuning.settings import TrainingSettings
+
+COUNTED_EXAMPLES = 2_000
+"""How many training examples an initialiser counts pieces on."""
+
+CHANGES_NO_STEP = ("token_budget", "checkpoint_every", "tensorboard")
+"""Training settings that a run may be resumed without; `token_budget` changes rounding at most."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One fit to be made.
+
+    Args:
+        task: with a train split; a dev split selects the step that is kept.
+        method: its settings.
+        seed: of initialisation, data order and dropout.
+        template: source; the task's own where none is given.
+        words: label to word or words; the task's own, else the labels themselves.
+        answers: what stands in the answer slot, instead of `words`.
+        objective, training, render: settings; the method's own training defaults where none.
+        folder: run folder for checkpoints and metrics, or None.
+        test: which split to test on at the end, or None.
+    """
+
+    task: Task
+    method: Method
+    seed: int = 0
+    template: str | None = None
+    words: Mapping[str, Any] | None = None
+    answers: Answers | None = None
+    objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings())
+    training: TrainingSettings | None = None
+    render: RenderSettings | None = None
+    folder: Path | None = None
+    test: str | None = "test"
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """The training settings, the method's own defaults where none are given."""
+        return self.training or training_settings(self.method, {})
+
+
+def training_settings(method: Method, given: Mapping[str, Any]) -> TrainingSettings:
+    """The method's training defaults with what was given laid over them.
+
+    Raises:
+        SettingsError: an unknown key, or a value of a wrong type.
+    """
+    defaults = dict(method.training_defaults())
+    merged: dict[str, Any] = {**defaults, **given}
+    own, theirs = defaults.get("optimiser"), given.get("optimiser")
+    if isinstance(own, Mapping) and isinstance(theirs, Mapping):
+        same = theirs.get("name", own.get("name")) == own.get("name")
+        merged["optimiser"] = {**own, **theirs} if same else dict(theirs)
+    return TrainingSettings.read(merged, "training")
+
+
+def make_fit(backbone: Backbone, job: Job) -> Fit:
+    """Bind a job to a backbone: template, answers, learner, data.
+
+    Raises:
+        UsageError: a task, template or setting that does not fit; says which.
+    """
+    task, method = job.task, job.method
+    template = job_template(job)
+    applied = bind(
+        backbone,
+        task,
+        template,
+        job.answers or answers_of(task, len(template.answers), job.words),
+        job.objective,
+        n_rows=method.n_rows(template.explicit_length),
+        render=job.render,
+    )
+    train = labelled(task, "train")
+    dev = labelled(task, "dev") if "dev" in task.split_names else []
+    scene = Scene(
+        backbone=backbone,
+        renderer=applied.renderer,
+        labels=label_words(applied.answers),
+        texts=_texts(train[:COUNTED_EXAMPLES]),
+    )
+    return Fit(
+        name=f"{method.name} on {task.name}, seed {job.seed}",
+        seed=job.seed,
+        applied=applied,
+        learner=method.learner(scene, torch.Generator().manual_seed(job.seed)),
+        data=FitData(train, dev, task.metrics, task.labels),
+        settings=job.settings,
+        backbone=backbone,
+    )
+
+
+def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
+    """Everything that a fit's steps follow from, as JSON: what a resumed run must have in common."""
+    task, render = job.task, applied.renderer.settings
+    found = {
+        "seed": job.seed,
+        "method": {"name": job.method.name, **job.method.model_dump(mode="json")},
+        "training": job.settings.model_dump(mode="json", exclude=set(CHANGES_NO_STEP)),
+        "template": str(applied.renderer.template),
+        "answers": applied.answers.to_json(),
+        "objective": asdict(applied.objective),
+        "render": asdict(render),
+        "data": {s: task.content_hash(s) for s in ("train", "dev") if s in task.split_names},
+        "backbone": {"weights": backbone.identity.weights, "dtype": str(backbone.dtype)},
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(found))
+    return plain
+
+
+def job_template(job: Job) -> Template:
+    """The job's template, or its task's.
+
+    Raises:
+        SettingsError: neither has one.
+        TemplateError: it cannot be read.
+    """
+    source = job.template or job.task.template
+    if not source:
+        raise SettingsError(
+            f"task '{job.task.name}' has no template of its own: give one, for example "
+            f"template: '{{{job.task.fields[0]}}} It was {{mask}}.'"
+        )
+    return parse(source)
+
+
+def bind(
+    backbone: Backbone,
+    task: Task,
+    template: Template,
+    answers: Answers | None,
+    objective: ObjectiveSettings,
+    *,
+    n_rows: int = 0,
+    render: RenderSettings | None = None,
+) -> Applied:
+    """A task's template and answers on a backbone.
+
+    Args:
+        answers: the task's own where none are given.
+        n_rows: learned rows of each bare `{soft}`, or in front.
+    Raises:
+        SettingsError: a field or a label that the task lacks.
+        TemplateError: a template that does not suit the family.
+    """
+    unknown = [name for name in template.fields if name not in task.fields]
+    if unknown:
+        raise SettingsError(
+            f"template field '{unknown[0]}': task '{task.name}' has the fields "
+            f"{', '.join(task.fields)}"
+        )
+    answers = answers or answers_of(task, len(template.answers))
+    if isinstance(answers, Verbalizer) and set(answers.words) != set(task.labels):
+        raise SettingsError(
+            f"words are given for {', '.join(answers.words)}; task '{task.name}' has the labels "
+            f"{', '.join(task.labels) or 'none'}"
+        )
+    resolved = resolve_objective(objective, backbone.family, isinstance(answers, FreeText))
+    return apply(backbone, template, answers, resolved, n_rows=n_rows, settings=render)
+
+
+def answers_of(task: Task, slots: int, words: Mapping[str, Any] | None = None) -> Answers:
+    """What may stand in a task's answer slots.
+
+    Args:
+        slots: how many the template has.
+        words: label to word or words, instead of the task's own; the labels themselves where there
+            are none. For a number, the words of its lower and its upper end.
+    Raises:
+        SettingsError: a number without two words, or words for a task of free text.
+        TemplateError: words that do not fill the slots.
+    """
+    given = words or task.words
+    if task.kind == "label":
+        return Verbalizer.read(given or {label: label for label in task.labels}, max(1, slots))
+    if task.kind == "number":
+        if given is None or len(given) != 2 or task.bounds is None:
+            raise SettingsError(
+                f"task '{task.name}' predicts a number: it needs bounds, and two words, for the "
+                "lower and the upper one"
+            )
+        lower, upper = (w if isinstance(w, str) else w[0] for w in given.values())
+        return Poles((lower, upper), task.bounds)
+    if words is not None:
+        raise SettingsError(f"words: task '{task.name}' has no labels to give words for")
+    split = next((s for s in ("train", *task.split_names) if s in task.split_names), None)
+    first = next(iter(task.examples(split)), None) if split is not None else None
+    return OwnCandidates() if first is not None and first.candidates else FreeText()
+
+
+def label_words(answers: Answers) -> list[str]:
+    """One text for each label, for an initialiser that starts from them."""
+    if isinstance(answers, Verbalizer):
+        return [" ".join(rows[0]) for rows in answers.words.values()]
+    return list(answers.words) if isinstance(answers, Poles) else []
+
+
+def labelled(task: Task, split: str) -> list[Example]:
+    """A split whose every example has a target.
+
+    Raises:
+        SettingsError: one that has none.
+    """
+    examples = task.examples(split)
+    bare = next((example.id for example in examples if example.target is None), None)
+    if bare is not None:
+        raise SettingsError(f"task '{task.name}', split '{split}': example {bare} has no target")
+    return examples
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    texts: list[str] = []
+    for example in examples:
+        for value in example.fields.values():
+            texts += [value] if isinstance(value, str) else list(value)
+    return texts

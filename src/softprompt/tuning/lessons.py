@@ -1,0 +1,128 @@
+"""What a fit is taught: a training example as the network sees it, and what it should answer.
+
+Knows renderings and targets, not models, batches or steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from softprompt.data.examples import Example, Target
+from softprompt.data.metrics import hard
+from softprompt.errors import DataError
+from softprompt.inference.applied import Applied
+from softprompt.inference.evaluate import gold
+from softprompt.text.answers import FreeText, Poles
+from softprompt.text.renderer import Rendering
+
+KEPT_TOKENS = 2_000_000
+"""Rendered tokens that a fit keeps, some 100 MB; what is beyond is rendered anew when drawn."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training example.
+
+    Args:
+        rendering: all its candidates for a softmax over labels; the gold one alone for token
+            cross-entropy.
+        wanted: the share of each label; empty for token cross-entropy.
+    """
+
+    rendering: Rendering
+    wanted: tuple[float, ...] = ()
+
+
+class Lessons:
+    """The lessons of a training set by position, rendered when first drawn.
+
+    Args:
+        examples: the training set.
+        applied: template, answers and objective.
+        kept_tokens: how many rendered tokens are kept in memory.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], applied: Applied, kept_tokens: int = KEPT_TOKENS
+    ):
+        self._examples, self._applied, self._left = examples, applied, kept_tokens
+        self._kept: dict[int, Lesson] = {}
+
+    def __getitem__(self, index: int) -> Lesson:
+        """The lesson of example `index`.
+
+        Raises:
+            DataError: it does not fit the template, or its target is none of its answers.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        made = lesson(self._examples[index], self._applied)
+        if made.rendering.length <= self._left:
+            self._left -= made.rendering.length
+            self._kept[index] = made
+        return made
+
+
+def lesson(example: Example, applied: Applied) -> Lesson:
+    """Make a lesson of a labelled example.
+
+    Raises:
+        DataError: no target, one that is none of the answers, or it does not fit the template.
+    """
+    if example.target is None:
+        raise DataError(f"example {example.id} has no target, so nothing can be learned from it")
+    if applied.objective.normalise == "vocabulary":
+        return Lesson(applied.render_gold(example, gold_words(example, applied)))
+    rendering = applied.render(example)
+    shares = target_shares(example.target, rendering.labels, applied)
+    if shares is None:
+        raise _no_answer(example, rendering.labels)
+    return Lesson(rendering, shares)
+
+
+def target_shares(
+    target: Target, labels: Sequence[str], applied: Applied
+) -> tuple[float, ...] | None:
+    """A target as probabilities over labels; None where it is none of them."""
+    if isinstance(applied.answers, Poles) and isinstance(target, int | float):
+        return applied.answers.mixture(float(target))
+    given = target if isinstance(target, Mapping) else {str(gold(target, applied)): 1.0}
+    if not set(given) <= set(labels):
+        return None
+    shares = dict.fromkeys(labels, 0.0) | {label: float(share) for label, share in given.items()}
+    # A candidate that an example names twice is one answer; the first stands for it.
+    first = {label: place for place, label in reversed(list(enumerate(labels)))}
+    return tuple(shares[label] if first[label] == n else 0.0 for n, label in enumerate(labels))
+
+
+def gold_words(example: Example, applied: Applied) -> tuple[str, ...]:
+    """The words that the answer slots should hold for an example's target.
+
+    Of a distribution it is the likeliest label, of several words for a label the first, of two
+    poles the nearer one.
+
+    Raises:
+        DataError: a target that is none of the answers.
+    """
+    answers = applied.answers
+    target = hard(gold(example.target, applied))
+    if isinstance(answers, FreeText):
+        return (target[0] if isinstance(target, tuple) else str(target),)
+    if isinstance(answers, Poles):
+        low, high = answers.mixture(float(target))
+        return (answers.words[int(high > low)],)
+    labels = answers.labels(example.candidates)
+    for candidate in answers.candidates(example.candidates):
+        if labels[candidate.label] == target:
+            return candidate.words
+    raise _no_answer(example, labels)
+
+
+def _no_answer(example: Example, labels: Sequence[str]) -> DataError:
+    target = example.target
+    shown = ", ".join(target) if isinstance(target, Mapping) else target
+    return DataError(
+        f"example {example.id}: target '{shown}' is none of its possible answers: "
+        f"{', '.join(labels)}"
+    )
