@@ -10,9 +10,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
@@ -20,7 +23,8 @@ from numpy.typing import NDArray
 
 from softprompt.errors import DataError
 
-_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".txt": open}
+ENDINGS = (".txt", ".txt.xz", ".txt.gz")
+_OPENERS: Mapping[str, Any] = MappingProxyType({".xz": lzma.open, ".gz": gzip.open, ".txt": open})
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,37 @@ class Source:
 
     @property
     def name(self) -> str:
-        return self.path.name.split(".")[0]
+        """The file's name without its ending."""
+        return name_of(self.path)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the file's bytes."""
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def corpus_files(folder: Path) -> list[Path]:
-    """The corpus files of a folder, sorted by name."""
-    found = sorted(p for p in folder.glob("*") if p.name.endswith((".txt", ".txt.xz", ".txt.gz")))
+def name_of(path: Path) -> str:
+    """A corpus file's name without its ending."""
+    return next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e)), path.name)
+
+
+def corpus_files(folder: Path) -> dict[str, Path]:
+    """The corpus files of a folder by name, sorted.
+
+    Raises:
+        DataError: there are none, or two that differ in their ending only.
+    """
+    found: dict[str, Path] = {}
+    for path in sorted(folder.glob("*")):
+        if not path.name.endswith(ENDINGS):
+            continue
+        if name_of(path) in found:
+            raise DataError(
+                f"two files with one name, {found[name_of(path)].name} and {path.name}; rename one",
+                str(folder),
+            )
+        found[name_of(path)] = path
     if not found:
         raise DataError("no corpus here: expected .txt, .txt.xz or .txt.gz files", str(folder))
     return found
@@ -54,7 +83,7 @@ def read_documents(path: Path) -> Iterator[str]:
     """Yield documents (paragraphs joined by a newline), reading the file as a stream.
 
     Raises:
-        DataError: no such file, or not UTF-8.
+        DataError: no such file, not UTF-8, or a damaged archive.
     """
     opener = _OPENERS.get(path.suffix)
     if opener is None:
@@ -66,6 +95,8 @@ def read_documents(path: Path) -> Iterator[str]:
         raise DataError(f"not UTF-8 ({error.reason}); convert it first", str(path)) from error
     except FileNotFoundError as error:
         raise DataError("no such file", str(path)) from error
+    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"cannot be read ({error}); is it whole?", str(path)) from error
 
 
 def _documents(stream: IO[str]) -> Iterator[str]:
@@ -104,9 +135,10 @@ def tokenise_source(source: Source, tokenizer: Any, cache: Path, separator: int)
         tokenizer: a `tokenizers.Tokenizer`.
         cache: folder for the arrays.
         separator: id put after each document.
+    Raises:
+        DataError: a file without text, or one that cannot be read.
     """
-    key = hashlib.sha256(tokenizer.to_str().encode())
-    key.update(source.path.read_bytes())
+    key = hashlib.sha256(f"{tokenizer.to_str()}{separator}{source.digest}".encode())
     target = cache / f"{source.name}-{key.hexdigest()[:16]}.npy"
     if not target.exists():
         cache.mkdir(parents=True, exist_ok=True)
@@ -114,6 +146,8 @@ def tokenise_source(source: Source, tokenizer: Any, cache: Path, separator: int)
         for group in _groups(read_documents(source.path), 512):
             for encoding in tokenizer.encode_batch_fast(group, add_special_tokens=False):
                 pieces.append(np.asarray([*encoding.ids, separator], dtype=np.uint32))
+        if not pieces:
+            raise DataError("holds no text", str(source.path))
         ids = np.concatenate(pieces)
         narrow = ids.astype(np.uint16) if tokenizer.get_vocab_size() < 2**16 else ids
         partial = target.with_suffix(".partial.npy")
