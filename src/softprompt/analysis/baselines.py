@@ -1,0 +1,163 @@
+"""What a task is worth without a language model: the majority class, and a bag of words.
+
+A score means little until it stands beside these two. Both are fitted on train; what the bag of
+words leaves open (its regularisation) is chosen on dev. Knows tasks, not models.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from softprompt.data.examples import Example
+from softprompt.data.metrics import find_metric, hard, score
+from softprompt.data.task import Task
+from softprompt.errors import DataError, UsageError
+
+STRENGTHS = (0.1, 1.0, 10.0, 100.0)
+"""C of the logistic regression: the inverse of its regularisation."""
+
+CHINESE_SHARE = 0.3
+"""From this share of Han characters on, texts without a declared language count as Chinese."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline's scores.
+
+    Args:
+        name: for reports.
+        metrics: split to metric to value, for the splits dev and test that the task has.
+        n: split to number of examples.
+        settings: what was chosen, and how.
+    """
+
+    name: str
+    metrics: Mapping[str, Mapping[str, float]]
+    n: Mapping[str, int]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on test, or on dev where there is no test.
+
+        Raises:
+            UsageError: the task has neither, or is not scored by accuracy.
+        """
+        for split in ("test", "dev"):
+            if "accuracy" in self.metrics.get(split, {}):
+                return self.metrics[split]["accuracy"]
+        raise UsageError(f"{self.name}: no accuracy was measured on test or dev")
+
+
+def majority(task: Task) -> Baseline:
+    """Always the most frequent label of train; the first of the task's labels on ties.
+
+    Raises:
+        UsageError: a task without labels.
+    """
+    _check_labels(task)
+    counts = Counter(_golds(task.examples("train")))
+    winner = max(task.labels, key=lambda label: counts[label])
+    scored = {
+        split: [winner] * len(task.examples(split))
+        for split in ("dev", "test")
+        if _has(task, split)
+    }
+    return _scored("majority class", task, scored, {"label": winner})
+
+
+def bag_of_words(task: Task) -> Baseline:
+    """Logistic regression on TF-IDF of word 1–2-grams (Chinese: character 1–3-grams).
+
+    Fitted on train; C is the one that does best on dev by the task's first metric, the smallest on
+    ties; without a dev split it is 1.
+
+    Raises:
+        UsageError: a task without labels.
+        DataError: train holds one label only, or no words.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    _check_labels(task)
+    train = task.examples("train")
+    golds = _golds(train)
+    if len(set(golds)) < 2:
+        raise DataError(f"bag of words: train holds the label '{golds[0]}' only, expected two")
+    chinese = is_chinese(task)
+    vectorizer = (
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 3))
+        if chinese
+        else TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
+    )
+    try:
+        features = vectorizer.fit_transform(_texts(train))
+    except ValueError:  # scikit-learn's word for a vocabulary that is empty
+        raise DataError("bag of words: the texts of train hold no words at all") from None
+    splits = {split: task.examples(split) for split in ("dev", "test") if _has(task, split)}
+    columns = {split: vectorizer.transform(_texts(rows)) for split, rows in splits.items()}
+    metric = task.metrics[0]
+    sign = 1 if find_metric(metric)[0].higher_is_better else -1
+    best: tuple[float, float, Any] | None = None
+    for strength in STRENGTHS if "dev" in splits else (1.0,):
+        model = LogisticRegression(C=strength, max_iter=10_000).fit(features, golds)
+        value = 0.0
+        if "dev" in splits:
+            guesses = list(model.predict(columns["dev"]))
+            value = score([metric], guesses, _golds(splits["dev"]), task.labels)[metric]
+        if best is None or sign * value > sign * best[0]:
+            best = (value, strength, model)
+    assert best is not None
+    guessed = {split: list(best[2].predict(columns[split])) for split in splits}
+    grams = "characters 1–3" if chinese else "words 1–2"
+    return _scored("bag of words", task, guessed, {"C": best[1], "n-grams": grams})
+
+
+def is_chinese(task: Task) -> bool:
+    """Whether a task is in Chinese: as it says, else by its first hundred training texts."""
+    if task.language is not None:
+        return task.language.startswith("zh")
+    return mostly_han("".join(_texts(task.examples("train")[:100])))
+
+
+def mostly_han(text: str) -> bool:
+    """Whether at least 30 % of a text's letters are Han characters."""
+    letters = [letter for letter in text if unicodedata.category(letter)[0] == "L"]
+    han = sum("\u3400" <= letter <= "\u9fff" for letter in letters)
+    return bool(letters) and han >= CHINESE_SHARE * len(letters)
+
+
+def _scored(
+    name: str, task: Task, guesses: Mapping[str, Sequence[str]], settings: Mapping[str, Any]
+) -> Baseline:
+    metrics = {
+        split: score(task.metrics, rows, _golds(task.examples(split)), task.labels)
+        for split, rows in guesses.items()
+    }
+    return Baseline(name, metrics, {split: len(rows) for split, rows in guesses.items()}, settings)
+
+
+def _check_labels(task: Task) -> None:
+    if task.kind != "label":
+        raise UsageError(
+            f"task '{task.name}' is of kind {task.kind}; this baseline is for labels only"
+        )
+
+
+def _has(task: Task, split: str) -> bool:
+    return split in task.split_names
+
+
+def _golds(examples: Sequence[Example]) -> list[str]:
+    return [str(hard(example.target)) for example in examples]
+
+
+def _texts(examples: Sequence[Example]) -> list[str]:
+    return [
+        " ".join(v if isinstance(v, str) else " ".join(v) for v in example.fields.values())
+        for example in examples
+    ]

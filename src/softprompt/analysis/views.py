@@ -1,0 +1,76 @@
+"""An example as the model sees it: pieces, ids, learned rows marked [P1]…, and where it is read.
+
+Turns queries into rows to print; prints nothing itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from softprompt.inference.applied import Applied
+from softprompt.text.layout import Query
+from softprompt.text.tokens import Tokenizer
+
+
+@dataclass(frozen=True)
+class Position:
+    """One position of a sequence.
+
+    Args:
+        piece: the tokenizer's piece, or [P3] for the third learned row.
+        id: the token id; None for a learned row.
+        reads: the pieces whose probability is read at this position, in the candidates' order.
+    """
+
+    piece: str
+    id: int | None
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class QueryView:
+    """A query, position by position; the decoder's apart, for an encoder-decoder."""
+
+    main: tuple[Position, ...]
+    decoder: tuple[Position, ...] = ()
+
+    def line(self, gap: str = " ") -> str:
+        """All pieces of the main sequence in one line, long runs of learned rows shortened."""
+        pieces = [position.piece for position in self.main]
+        learned = [n for n, position in enumerate(self.main) if position.id is None]
+        if len(learned) > 6 and learned == list(range(learned[0], learned[-1] + 1)):
+            pieces[learned[2] : learned[-1]] = ["…"]
+        return gap.join(pieces)
+
+
+def view_queries(applied: Applied, queries: Sequence[Query]) -> list[QueryView]:
+    """What each query of a rendering holds and where it is read."""
+    tokenizer = applied.renderer.frame.tokenizer
+    views = []
+    for query in queries:
+        read: dict[int, list[str]] = {}
+        for one in query.reads:
+            for place, piece in zip(one.positions, tokenizer.pieces(one.tokens), strict=True):
+                known = read.setdefault(place, [])
+                known += [piece] if piece not in known else []
+        if query.decoder is None:
+            views.append(QueryView(_positions(tokenizer, query.ids, read)))
+        else:
+            main = _positions(tokenizer, query.ids, {})
+            views.append(QueryView(main, _positions(tokenizer, query.decoder, read)))
+    return views
+
+
+def _positions(
+    tokenizer: Tokenizer, ids: Sequence[int], read: dict[int, list[str]]
+) -> tuple[Position, ...]:
+    pieces = tokenizer.pieces(tuple(max(0, number) for number in ids))
+    return tuple(
+        Position(
+            piece=f"[P{-number}]" if number < 0 else piece,  # −1−r is row r; people count from 1
+            id=None if number < 0 else number,
+            reads=tuple(read.get(place, ())),
+        )
+        for place, (number, piece) in enumerate(zip(ids, pieces, strict=True))
+    )
