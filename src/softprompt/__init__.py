@@ -1,0 +1,148 @@
+"""One frozen language model, many tasks, each learned as a prompt of some 100 KB.
+
+    import softprompt as sp
+
+    backbone = sp.load_backbone("softprompt/tiny-mlm")
+    task = sp.load_task("softprompt/reviews-en")
+    run = sp.fit(backbone, task, sp.PromptTuning(length=20), seed=0)
+    run.prompt.save("prompts/reviews")
+    sp.Predictor(backbone, "prompts/reviews").predict(["a lovely film"])
+
+Names are handed on when they are first asked for, so that importing this costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from softprompt.analysis.baselines import bag_of_words, majority
+    from softprompt.analysis.neighbours import nearest_words
+    from softprompt.backbones.backbone import Backbone
+    from softprompt.backbones.loading import load_backbone, shipped_models
+    from softprompt.data.examples import Example
+    from softprompt.data.registry import load_task
+    from softprompt.data.task import Task
+    from softprompt.errors import SoftpromptError, UsageError
+    from softprompt.inference.evaluate import Evaluation, evaluate
+    from softprompt.inference.objective import ObjectiveSettings
+    from softprompt.inference.predict import Prediction
+    from softprompt.inference.predictor import Predictor
+    from softprompt.methods.full_tuning import FullTuning
+    from softprompt.methods.method import Method
+    from softprompt.methods.prompt_design import PromptDesign
+    from softprompt.methods.prompt_tuning import PromptTuning
+    from softprompt.pretraining.run import pretrain
+    from softprompt.pretraining.settings import PretrainSettings
+    from softprompt.prompts.prompt import Prompt
+    from softprompt.recipes.run_file import read_run
+    from softprompt.recipes.schema import RunSettings
+    from softprompt.recipes.train import train
+    from softprompt.text.answers import FreeText, OwnCandidates, Poles, Verbalizer
+    from softprompt.text.renderer import RenderSettings
+    from softprompt.text.template import Template
+    from softprompt.text.template import parse as parse_template
+    from softprompt.tuning.optimisers import OptimiserSettings
+    from softprompt.tuning.run import Job, Run, fit, fit_many
+    from softprompt.tuning.settings import TrainingSettings
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backbone": "backbones.backbone",
+    "Evaluation": "inference.evaluate",
+    "Example": "data.examples",
+    "FreeText": "text.answers",
+    "FullTuning": "methods.full_tuning",
+    "Job": "tuning.run",
+    "Method": "methods.method",
+    "ObjectiveSettings": "inference.objective",
+    "OptimiserSettings": "tuning.optimisers",
+    "OwnCandidates": "text.answers",
+    "Poles": "text.answers",
+    "Prediction": "inference.predict",
+    "Predictor": "inference.predictor",
+    "PretrainSettings": "pretraining.settings",
+    "Prompt": "prompts.prompt",
+    "PromptDesign": "methods.prompt_design",
+    "PromptTuning": "methods.prompt_tuning",
+    "RenderSettings": "text.renderer",
+    "Run": "tuning.run",
+    "RunSettings": "recipes.schema",
+    "SoftpromptError": "errors",
+    "Task": "data.task",
+    "Template": "text.template",
+    "TrainingSettings": "tuning.settings",
+    "UsageError": "errors",
+    "Verbalizer": "text.answers",
+    "bag_of_words": "analysis.baselines",
+    "evaluate": "inference.evaluate",
+    "fit": "tuning.run",
+    "fit_many": "tuning.run",
+    "load_backbone": "backbones.loading",
+    "load_task": "data.registry",
+    "majority": "analysis.baselines",
+    "nearest_words": "analysis.neighbours",
+    "parse_template": "text.template",
+    "pretrain": "pretraining.run",
+    "read_run": "recipes.run_file",
+    "shipped_models": "backbones.loading",
+    "train": "recipes.train",
+}
+_ELSEWHERE = {"parse_template": "parse"}
+
+__all__ = [
+    "Backbone",
+    "Evaluation",
+    "Example",
+    "FreeText",
+    "FullTuning",
+    "Job",
+    "Method",
+    "ObjectiveSettings",
+    "OptimiserSettings",
+    "OwnCandidates",
+    "Poles",
+    "Prediction",
+    "Predictor",
+    "PretrainSettings",
+    "Prompt",
+    "PromptDesign",
+    "PromptTuning",
+    "RenderSettings",
+    "Run",
+    "RunSettings",
+    "SoftpromptError",
+    "Task",
+    "Template",
+    "TrainingSettings",
+    "UsageError",
+    "Verbalizer",
+    "__version__",
+    "bag_of_words",
+    "evaluate",
+    "fit",
+    "fit_many",
+    "load_backbone",
+    "load_task",
+    "majority",
+    "nearest_words",
+    "parse_template",
+    "pretrain",
+    "read_run",
+    "shipped_models",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'softprompt' has no attribute {name!r}")
+    value = getattr(import_module(f"softprompt.{_HOMES[name]}"), _ELSEWHERE.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,88 @@
+"""All that can be named in a run file, read off the tables where it is defined."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+Rows = Sequence[tuple[str, ...]]
+
+
+def catalogue() -> Mapping[str, Callable[[], Rows]]:
+    """Kind of name to what lists its names; each imports what it needs when it is called."""
+    return {
+        "tasks": _tasks,
+        "backbones": _backbones,
+        "methods": _methods,
+        "initialisers": _initialisers,
+        "filters": _filters,
+        "metrics": _metrics,
+        "optimisers": _optimisers,
+        "schedules": _schedules,
+        "settings": _settings,
+    }
+
+
+def _tasks() -> Rows:
+    from softprompt.data.registry import TASKS
+
+    return [
+        (
+            name,
+            entry.language or "",
+            "ships" if entry.shipped else "your files",
+            entry.template or "",
+        )
+        for name, entry in TASKS.items()
+    ]
+
+
+def _backbones() -> Rows:
+    from softprompt.backbones.loading import shipped_models
+
+    return [(name, "ships") for name in shipped_models()]
+
+
+def _methods() -> Rows:
+    from softprompt.methods.registry import METHODS
+
+    return [(name, _first_line(kind.__doc__)) for name, kind in METHODS.items()]
+
+
+def _initialisers() -> Rows:
+    from softprompt.methods.initialisation import INITIALISERS
+
+    return [(name, start.does) for name, start in INITIALISERS.items()]
+
+
+def _filters() -> Rows:
+    from softprompt.text.filters import FILTERS
+
+    return [(name, rule.does) for name, rule in FILTERS.items()]
+
+
+def _metrics() -> Rows:
+    from softprompt.data.metrics import METRICS
+
+    return [(name, f"for {', '.join(metric.kinds)}") for name, metric in METRICS.items()]
+
+
+def _optimisers() -> Rows:
+    from softprompt.tuning.optimisers import OPTIMISERS
+
+    return [(name,) for name in OPTIMISERS]
+
+
+def _schedules() -> Rows:
+    from softprompt.tuning.schedules import SCHEDULES
+
+    return [(name, _first_line(rule.__doc__)) for name, rule in SCHEDULES.items()]
+
+
+def _settings() -> Rows:
+    from softprompt.recipes.schema import key_table
+
+    return key_table()
+
+
+def _first_line(text: str | None) -> str:
+    return (text or "").strip().partition("\n")[0]

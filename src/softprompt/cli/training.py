@@ -1,0 +1,95 @@
+"""`softprompt train`: one YAML file or `key=value` in, one run folder out."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from softprompt.cli.console import Console, clock, say, table
+from softprompt.errors import SettingsError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(train)
+
+
+def train(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN.yaml] [KEY=VALUE]…", help="A run file or folder, overrides."),
+    ] = None,
+    out: Annotated[
+        str | None, typer.Option("--out", help="Run folder (the same as out=FOLDER).")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin anew where a run stands.")
+    ] = False,
+) -> None:
+    """Learn a prompt from a run file.
+
+    After an interruption the same line goes on where it stopped.
+
+    \b
+    softprompt train run.yaml training.steps=500 'seeds=[0,1,2]'
+    softprompt train task=softprompt/reviews-en backbone=softprompt/tiny-mlm method.length=20
+
+    All keys: softprompt list settings
+    """
+    from softprompt.recipes.report import score_rows
+    from softprompt.recipes.run_file import CONFIG, read_run
+    from softprompt.recipes.train import train as train_run
+
+    path, assignments = split_arguments(arguments)
+    if path is None and not assignments:
+        raise SettingsError(
+            "nothing to train: give a run file (softprompt init writes one), or at least "
+            "task=… and backbone=…"
+        )
+    settings = read_run(path, [*assignments, *([f"out={out}"] if out else [])])
+    began = time.monotonic()
+    try:
+        with Console() as console:
+            trained = train_run(settings, console, overwrite=overwrite)
+    except KeyboardInterrupt:
+        folder = Path(settings.out or "")
+        begun = (folder / CONFIG).is_file()
+        how = f"go on with: softprompt train {_shown(folder)}" if begun else "nothing was written"
+        typer.echo(f"interrupted; {how}", err=True)
+        raise typer.Exit(130) from None
+    say()
+    rows = score_rows(trained.prepared, trained.runs, trained.baseline)
+    spread = "mean ± sd" if len(trained.runs) > 1 else "score"
+    table(
+        [(split, metric, str(n), value, beside) for split, metric, n, value, beside in rows],
+        ("split", "metric", "n", spread, "majority class"),
+    )
+    say()
+    say(f"done in {clock(time.monotonic() - began)}; everything is in {_shown(trained.folder)}")
+    if trained.prompts:
+        say(f"next: softprompt predict {_shown(trained.prompts[0])} FILE")
+
+
+def split_arguments(arguments: list[str] | None) -> tuple[Path | None, list[str]]:
+    """The run file, if one is named first, and the assignments.
+
+    Raises:
+        SettingsError: something that is neither.
+    """
+    given = list(arguments or [])
+    path = Path(given.pop(0)) if given and "=" not in given[0] else None
+    for argument in given:
+        if "=" not in argument:
+            raise SettingsError(f"'{argument}': expected key=value, for example training.steps=50")
+    return path, given
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be typed here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)

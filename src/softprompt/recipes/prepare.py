@@ -1,0 +1,346 @@
+"""From settings to a task, answers and a backbone that fit together, and the facts to show first.
+
+Everything that can be wrong with a run is found here, before anything is trained or written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from softprompt.analysis.accounts import Account, n_bytes, planned
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.columns import did_you_mean, listed
+from softprompt.data.loading import Skipped
+from softprompt.data.registry import load_task
+from softprompt.data.task import Task
+from softprompt.errors import DataError, SettingsError, UsageError
+from softprompt.inference.applied import Applied
+from softprompt.recipes.schema import FileTask, RunSettings
+from softprompt.recipes.watching import Fact
+from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
+from softprompt.text.checks import WordReport, check_words
+from softprompt.text.template import Template, parse
+from softprompt.tuning.run import Job, bind, job_template
+
+DEV_SHARE, MOST_DEV = 0.1, 1_000
+FEW_DEV = 20
+"""Below so many dev rows the choice of the best step is mostly chance."""
+
+LOOKED_AT = 1_000
+"""How many training examples are rendered beforehand to count those that lose tokens."""
+
+_READERS = {
+    ".csv": Task.from_csv,
+    ".tsv": Task.from_tsv,
+    ".jsonl": Task.from_jsonl,
+    ".json": Task.from_jsonl,
+    ".parquet": Task.from_parquet,
+}
+_TEXT_OPTIONS = ("line_limit",)
+_TABLE_OPTIONS = ("header", "delimiter", "quoting")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run about to begin.
+
+    Args:
+        settings: resolved.
+        task: with its dev split and limits.
+        backbone: loaded.
+        template: the source.
+        answers: given ones, or None for the task's own.
+        applied: template and answers on the backbone, nothing learned yet.
+        account: parameters.
+        words: how each label word is tokenised.
+        cut: of how many training examples looked at, how many lose tokens.
+        notes: what was decided on the way (a dev split out of train, …).
+        warnings: what a user should know before training.
+    """
+
+    settings: RunSettings
+    task: Task
+    backbone: Backbone
+    template: str
+    answers: Answers | None
+    applied: Applied
+    account: Account
+    words: tuple[WordReport, ...]
+    cut: tuple[int, int]
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(settings: RunSettings) -> Prepared:
+    """Load data and backbone, bind the template.
+
+    Raises:
+        UsageError: anything that does not fit; says which.
+    """
+    data = run_task(settings)
+    task = data.task
+    parsed = _template(settings, task)
+    answers = run_answers(settings, task, len(parsed.answers))
+    backbone = load_backbone(
+        settings.backbone,
+        family=settings.family,
+        precision=settings.precision,
+        device=settings.device,
+    )
+    applied = bind(
+        backbone,
+        task,
+        parsed,
+        answers,
+        settings.objective,
+        n_rows=settings.method.n_rows(parsed.explicit_length),
+        render=settings.render.resolved(),
+    )
+    train = task.examples("train")
+    looked = train[:LOOKED_AT]
+    if isinstance(applied.answers, FreeText):
+        cut = sum(applied.source(example).cut > 0 for example in looked)
+        words: tuple[WordReport, ...] = ()
+    else:
+        cut = sum(applied.render(example).cut > 0 for example in looked)
+        words = tuple(check_words(applied.renderer, train[0].fields, train[0].candidates))
+    warnings = [
+        f"label word '{word.word}' of {word.label}: {warning}"
+        for word in words
+        for warning in word.warnings
+    ]
+    if cut:
+        warnings.append(f"{cut} of {len(looked)} training examples do not fit and lose tokens")
+    n_dev = len(task.examples("dev")) if "dev" in task.split_names else 0
+    if n_dev == 0:
+        warnings.append("no dev split: the last step is kept, and nothing tells whether it is good")
+    elif n_dev < FEW_DEV:
+        warnings.append(f"dev has {n_dev} rows only: which step is the best is mostly chance")
+    if data.skipped.count:
+        first = data.skipped.messages[0]
+        warnings.append(f"{data.skipped.count} bad rows were passed over; the first: {first}")
+    length = applied.renderer.total_rows
+    return Prepared(
+        settings=settings,
+        task=task,
+        backbone=backbone,
+        template=str(parsed),
+        answers=answers,
+        applied=applied,
+        account=planned(settings.method, length, backbone.width, backbone.n_parameters),
+        words=words,
+        cut=(cut, len(looked)),
+        notes=data.notes,
+        warnings=tuple(warnings),
+    )
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run.
+
+    Args:
+        task: with its dev split and limits.
+        notes: what was decided on the way.
+        skipped: bad rows that were passed over.
+    """
+
+    task: Task
+    notes: tuple[str, ...]
+    skipped: Skipped
+
+
+def run_task(settings: RunSettings) -> RunData:
+    """The task of a run with its dev split and limits, and what was decided on the way.
+
+    Raises:
+        UsageError: no such task, a file or an option that is wrong, more rows asked than there are.
+    """
+    if isinstance(settings.task, str):
+        task = load_task(settings.task, settings.data, settings.variant, settings.data_seed)
+    else:
+        task = file_task(settings.task)
+    notes: list[str] = []
+    skipped = task.skipped  # splits that are made of others do not remember theirs
+    if "train" not in task.split_names:
+        raise SettingsError(f"task '{task.name}' has no train split, so nothing can be learned")
+    if settings.k_shot is not None:
+        tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
+        task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
+        notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")
+    elif "dev" not in task.split_names:
+        task, note = _with_dev(task, settings)
+        notes += [note] if note else []
+    elif settings.dev_size is not None:
+        raise SettingsError(
+            f"dev_size: task '{task.name}' has a dev split of its own; use dev_limit for fewer rows"
+        )
+    limits = {"train": settings.train_limit, "dev": settings.dev_limit, "test": settings.test_limit}
+    for split, limit in limits.items():
+        if limit is not None and split in task.split_names:
+            n = len(task.examples(split))
+            if limit < n:
+                task = task.subsample(split, limit, settings.data_seed)
+                notes.append(f"{split}: {limit:,} of {n:,} rows")
+    return RunData(task, tuple(notes), skipped)
+
+
+def file_task(files: FileTask) -> Task:
+    """A task from the user's own files.
+
+    Raises:
+        UsageError: a file, column or value that is wrong, with file and line.
+    """
+    given = files.model_dump()
+    paths = {split: given.pop(split) for split in ("train", "dev", "test")}
+    there = {split: path for split, path in paths.items() if path is not None}
+    if not there:
+        raise SettingsError("task: no file given, expected at least train")
+    formats = {split: _format(path) for split, path in there.items()}
+    suffix = next(iter(formats.values()))
+    if len(set(formats.values())) > 1:
+        raise SettingsError(f"task: files of one format expected, got {listed(formats.values())}")
+    fields, target = given.pop("fields"), given.pop("target")
+    if suffix not in (".csv", ".tsv"):
+        for name in _TABLE_OPTIONS:
+            given.pop(name)
+    if suffix == ".parquet":
+        for name in _TEXT_OPTIONS:
+            given.pop(name)
+    if isinstance(fields, dict):
+        given["columns"], fields = fields, list(fields)
+    reader: Any = _READERS[suffix]
+    task: Task = reader(
+        there.get("train"),
+        fields=fields,
+        target=target,
+        dev=there.get("dev"),
+        test=there.get("test"),
+        **given,
+    )
+    return task
+
+
+def run_answers(settings: RunSettings, task: Task, slots: int) -> Answers | None:
+    """The answers that the settings name, or None for the task's own.
+
+    Raises:
+        SettingsError: words for a label that the task does not have, or a label without words.
+    """
+    if settings.answers == "candidates":
+        return OwnCandidates()
+    if settings.answers == "text":
+        return FreeText(settings.max_answer_tokens)
+    if settings.words is None:
+        if task.kind == "text" and settings.answers == "auto":
+            first = task.examples("train")[0]
+            return OwnCandidates() if first.candidates else FreeText(settings.max_answer_tokens)
+        return None
+    if task.kind == "number":
+        return _poles(settings.words, task)
+    for label in settings.words:
+        if label not in task.labels:
+            hint = did_you_mean(label, task.labels)
+            raise SettingsError(
+                f"words: '{label}' is none of the task's labels {listed(task.labels)}{hint}"
+            )
+    missing = [label for label in task.labels if label not in settings.words]
+    if missing:
+        raise SettingsError(f"words: none are given for {listed(missing)}")
+    return Verbalizer.read({label: settings.words[label] for label in task.labels}, max(1, slots))
+
+
+def make_jobs(prepared: Prepared, folders: Mapping[int, Path]) -> list[Job]:
+    """One job per seed."""
+    s = prepared.settings
+    return [
+        Job(
+            task=prepared.task,
+            method=s.method,
+            seed=seed,
+            template=prepared.template,
+            answers=prepared.answers,
+            objective=s.objective,
+            training=s.training,
+            render=s.render.resolved(),
+            folder=folders[seed],
+        )
+        for seed in s.seeds
+    ]
+
+
+def run_facts(prepared: Prepared) -> list[Fact]:
+    """What to show before training."""
+    b, task, account, s = prepared.backbone, prepared.task, prepared.account, prepared.settings
+    family = b.family.replace("_", "-")
+    limit = f", {b.limit} positions" if b.limit else ""
+    rows = ", ".join(f"{split} {len(task.examples(split)):,}" for split in task.split_names)
+    facts = [
+        Fact("backbone", f"{b.name} ({family}, {b.n_parameters:,} parameters{limit})"),
+        Fact("device", f"{b.device}, {str(b.dtype).removeprefix('torch.')}"),
+        Fact("task", f"{task.name}: {rows}"),
+        *(Fact("", note) for note in prepared.notes),
+        Fact("template", prepared.template),
+    ]
+    facts += [
+        Fact("answer", f"{w.label} ← {w.word}  {' '.join(w.pieces)}") for w in prepared.words[:20]
+    ]
+    if len(prepared.words) > 20:
+        facts.append(Fact("", f"… {len(prepared.words) - 20} more words"))
+    if isinstance(prepared.applied.answers, Poles):
+        low, high = prepared.applied.answers.bounds
+        facts.append(Fact("", f"a number from {low:g} to {high:g}"))
+    objective = prepared.applied.objective
+    facts += [
+        Fact("method", f"{s.method.name}, objective {objective.normalise}"),
+        Fact("learned", f"{account}, {n_bytes(account.n_bytes)}"),
+        Fact("cut", f"{prepared.cut[0]} of the first {prepared.cut[1]:,} training examples"),
+    ]
+    return facts
+
+
+def _template(settings: RunSettings, task: Task) -> Template:
+    if settings.template is not None:
+        return parse(settings.template)
+    return job_template(Job(task, settings.method))
+
+
+def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:
+    n = len(task.examples("train"))
+    if settings.dev_size == 0:
+        return task, ""
+    size = settings.dev_size
+    if size is None:
+        size = min(MOST_DEV, max(1, round(DEV_SHARE * n)))
+    if n < 2:
+        raise DataError("train holds a single row, expected at least two (one for dev)")
+    try:
+        made = task.with_dev_from_train(size=size, seed=settings.data_seed)
+    except UsageError as error:
+        raise SettingsError(f"dev_size: {error}") from None
+    taken = len(made.examples("dev"))
+    return made, f"dev: {taken:,} rows taken out of train (labels in proportion)"
+
+
+def _poles(words: Mapping[str, Any], task: Task) -> Poles:
+    flat = [word for word in words.values() if isinstance(word, str)]
+    if len(flat) != 2 or task.bounds is None:
+        raise SettingsError(
+            f"task '{task.name}' predicts a number: expected bounds, and two words, "
+            "{lower: …, upper: …}"
+        )
+    return Poles((flat[0], flat[1]), task.bounds)
+
+
+def _format(path: str) -> str:
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix not in (".gz", ".xz")]
+    if not suffixes or suffixes[-1] not in _READERS:
+        raise SettingsError(
+            f"task: cannot tell the format of {path} by its name, expected one of "
+            f"{', '.join(_READERS)}"
+        )
+    return suffixes[-1]

@@ -1,0 +1,115 @@
+"""A run file and `key=value` assignments become checked settings, paths made absolute.
+
+Paths in a file are relative to the file, paths in an assignment to the folder one is in; a file
+that is written back (`config.yaml` of a run) holds absolute ones and means the same anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from softprompt.errors import SettingsError
+from softprompt.recipes.schema import RunSettings
+from softprompt.settings import override, read_yaml, to_yaml
+
+PATHS = (
+    "out",
+    "data",
+    "task.train",
+    "task.dev",
+    "task.test",
+    "method.init_from",
+)
+"""Keys that hold a path; `backbone` holds one if it looks like one or is a folder there."""
+
+CONFIG = "config.yaml"
+
+
+def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
+    """Read a run file, lay assignments over it, check the whole.
+
+    Args:
+        path: a YAML file, or a run folder (its `config.yaml`); None for assignments alone.
+        assignments: `key.sub=value`, as typed on a command line.
+    Raises:
+        SettingsError: what is wrong, where, and the closest known key.
+    """
+    values: dict[str, Any] = {}
+    where = "settings"
+    if path is not None:
+        folder = path.is_dir()
+        path = path / CONFIG if folder else path
+        values, where = _spelled_out(read_yaml(path)), str(path)
+        for key in (*PATHS, "backbone"):
+            _root(values, key, path.resolve().parent)
+        if folder:  # it may have been moved since
+            values["out"] = str(path.parent.absolute())
+    here = [_rooted(assignment, Path.cwd()) for assignment in assignments]
+    values = override(values, here)
+    try:
+        settings = RunSettings.read(values, where)
+    except SettingsError as error:
+        message = str(error)
+        known = message.startswith(f"{where}:")
+        raise SettingsError(message if known else f"{where}: {message}") from None
+    return settings if settings.out else settings.model_copy(update={"out": default_out(settings)})
+
+
+def default_out(settings: RunSettings) -> str:
+    """Where a run goes that does not say: `runs/<task>` in the folder one is in."""
+    task = settings.task
+    name = task if isinstance(task, str) else (task.name or Path(task.train or "run").name)
+    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.split(".")[0])
+    return str(Path.cwd() / "runs" / (plain.removeprefix("softprompt-") or "run"))
+
+
+def write_run(settings: RunSettings) -> str:
+    """The settings as YAML text, defaults written out."""
+    return to_yaml(settings.resolved())
+
+
+def differing(left: Mapping[str, Any], right: Mapping[str, Any], above: str = "") -> list[str]:
+    """Dotted names of the keys in which two resolved runs differ."""
+    found: list[str] = []
+    for key in dict.fromkeys([*left, *right]):
+        one, other = left.get(key), right.get(key)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += differing(one, other, f"{above}{key}.")
+        elif one != other:
+            found.append(above + str(key))
+    return found
+
+
+def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
+    """`method: prompt_tuning` as a mapping, so that `method.length=5` can be laid over it."""
+    method = values.get("method")
+    return {**values, "method": {"name": method}} if isinstance(method, str) else values
+
+
+def _root(values: dict[str, Any], key: str, base: Path) -> None:
+    """Make the path under a dotted key absolute, in place; copies what it changes."""
+    *above, last = key.split(".")
+    node = values
+    for part in above:
+        inner = node.get(part)
+        if not isinstance(inner, Mapping):
+            return
+        node[part] = {**inner}
+        node = node[part]
+    given = node.get(last)
+    if isinstance(given, str) and given and (last != "backbone" or _is_folder(given, base)):
+        node[last] = str((base / Path(given).expanduser()).absolute())
+
+
+def _rooted(assignment: str, base: Path) -> str:
+    key, equals, text = assignment.partition("=")
+    if equals and text and (key in PATHS or (key == "backbone" and _is_folder(text, base))):
+        return f"{key}={(base / Path(text).expanduser()).absolute()}"
+    return assignment
+
+
+def _is_folder(name: str, base: Path) -> bool:
+    """Whether a backbone's name means a folder rather than a name on the hub."""
+    return name.startswith((".", "/", "~")) or (base / name).is_dir()
