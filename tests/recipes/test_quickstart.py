@@ -44,7 +44,7 @@ def test_the_quickstart_trains_evaluates_saves_and_uses(here: Path, bert: Path, 
     assert Prompt.load(here / "q/prompt").rows is not None
     for name in WORDS[lang].rows.values():
         assert name in ear.text
-    for sentence in SENTENCES[f"softprompt/reviews-{lang}"]:
+    for sentence in SENTENCES[QuickstartSettings().data[lang]]:
         assert sentence in ear.text
     assert "[P1]" in ear.text
     assert "p(" in ear.text
@@ -54,7 +54,7 @@ def test_the_quickstart_trains_evaluates_saves_and_uses(here: Path, bert: Path, 
 def test_ones_own_sentences_are_used(here: Path, bert: Path) -> None:
     ear = run(bert, here / "q", "en", "the film was very good")
     assert "the film was very good" in ear.text
-    assert SENTENCES["softprompt/reviews-en"][1] not in ear.text
+    assert SENTENCES[QuickstartSettings().data["en"]][1] not in ear.text
 
 
 def test_it_can_be_run_again(here: Path, bert: Path) -> None:

@@ -288,10 +288,10 @@ def test_any_string_is_read_or_refused_at_a_column_of_it(source):
     if refusal is None:
         assert parse(str(template)) == template
         assert str(parse(str(template))) == str(template)
+        assert all(source[part.column - 1] == "{" for part in template.parts if _is_slot(part))
     else:
         assert refusal.column is not None
         assert 1 <= refusal.column <= len(source) + 1
-        assert all(source[part.column - 1] == "{" for part in template.parts if _is_slot(part))
 
 
 def _is_slot(part: Part) -> bool:

@@ -193,6 +193,7 @@ def test_a_loss_that_is_no_number_stops_with_its_step_and_the_last_good_checkpoi
     assert f"The checkpoint of step {kept.step} is kept in {tmp_path}" in str(stopped.value)
     assert f"step {kept.step + 1}:" in str(stopped.value)
     assert bool(kept.tensors["0|parameter|rows"].isfinite().all())
+    assert kept.state["fits"][0]["failure"] is None
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == kept.step
     assert_untouched(backbone, weights(backbone))
