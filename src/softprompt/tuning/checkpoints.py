@@ -1,8 +1,8 @@
 """A run's state on disk: written whole or not at all, read back bit for bit.
 
 A checkpoint is a folder of two files: `tensors.safetensors`, and `state.json` with the step, the
-JSON state and the hash of the tensors. A run keeps two of them, `checkpoints/last` and
-`checkpoints/best`.
+JSON state and the hash of the tensors. A run keeps one, `checkpoints/last`, with its best
+parameters in it; `checkpoints/best` is a place for one more.
 
 A new checkpoint is written beside the old one (`.last.new`), flushed to the disk, and only then
 takes its place: the old one steps aside (`.last.old`), the new one is renamed, the old one goes. A
