@@ -84,6 +84,9 @@ def to_yaml(values: Mapping[str, Any]) -> str:
 def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """Apply `key.sub=value` assignments; a value is read as YAML, so `seeds=[1,2]` is a list.
 
+    A mapping replaces the one there (`rates={}`, `rates={news: 2}`); a template, `{text} {mask}`,
+    stays a text: its braces hold no values.
+
     Raises:
         SettingsError: an assignment without `=`, or a path through something that is no mapping.
     """
@@ -98,8 +101,10 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
                 f"'{assignment}': expected key=value, for example training.steps=50"
             )
         try:
-            value = YAML(typ="safe", pure=True).load(text) if not text.startswith("{") else text
+            value = YAML(typ="safe", pure=True).load(text)
         except YAMLError:
+            value = text
+        if text.startswith("{") and not _is_mapping(value):
             value = text
         *above, last = path.split(".")
         node = result
@@ -111,6 +116,10 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
             node = node[key]
         node[last] = value
     return result
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, dict) and None not in value.values()
 
 
 def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> str:

@@ -81,6 +81,14 @@ def test_list_names_everything(softprompt: Command) -> None:
     assert "training.optimiser.learning_rate" in settings
 
 
+def test_list_backbones_says_what_each_one_is(softprompt: Command) -> None:
+    lines = softprompt("list", "backbones").out.splitlines()
+    (tiny,) = [line.split() for line in lines if line.startswith("softprompt/tiny-mlm")]
+    assert tiny[1] == "masked"
+    assert tiny[3] == "parameters"
+    assert tiny[5] == "MB"
+
+
 def test_doctor_examines_the_machine(softprompt: Command) -> None:
     outcome = softprompt("doctor")
     assert outcome.code == 0, outcome.err
@@ -90,13 +98,16 @@ def test_doctor_examines_the_machine(softprompt: Command) -> None:
 
 def test_pretrain_makes_a_backbone_and_goes_on(softprompt: Command, here: Path) -> None:
     (here / "texts").mkdir()
-    lines = [f"the film number {n} was good and the plot was slow and long" for n in range(400)]
+    lines = [
+        f"the {n} film was good and the plot slow: zebra jumps over quick vexing fox dwarf"
+        for n in range(400)
+    ]
     (here / "texts" / "en_small.txt").write_text("\n".join(lines))
     (here / "small.yaml").write_text(
         "architecture: {model_type: bert, hidden_size: 16, num_hidden_layers: 1,\n"
         "  num_attention_heads: 2, intermediate_size: 16, max_position_embeddings: 32}\n"
-        "tokenizer: {vocabulary: 300, alphabet: 64, characters: 100000}\n"
-        "length: 16\nbatch_size: 4\nmicro_batch: 4\nheld_out: 2\nwarmup: 2\nbf16: false\n"
+        "tokenizer: {vocabulary: 400, ideographs: 8, characters: 100000}\n"
+        "length: 16\nbatch_size: 4\nmicro_batch: 4\nheld_out: 2\noptimiser: {warmup: 2}\nbf16: false\n"
         "evaluate_every: 4\ncheckpoint_every: 2\n"
     )
     begin = ("pretrain", "small.yaml", "--corpus", "texts", "--out", "model")

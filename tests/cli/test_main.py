@@ -84,7 +84,7 @@ def test_every_public_name_is_there() -> None:
         (["list", "nonsense"], "expected one of tasks"),
         (
             ["pretrain", "huge", "--corpus", ".", "--out", "o"],
-            "no recipe 'huge' ships; there: tiny",
+            "no recipe 'huge' ships; there: lm, mlm, t5, t5-lm",
         ),
         (["quickstart", "--lang", "fr"], "expected en or zh"),
     ],

@@ -1,226 +1,200 @@
-"""A whole pretraining on a toy corpus: resumable to the bit, and its model is a backbone."""
+"""Whole pretrainings on a toy corpus: every layout learns, and gives a backbone of its family."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
-from transformers import AutoTokenizer
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from softprompt.backbones.loading import load_backbone
-from softprompt.errors import DataError, RunError, SettingsError
-from softprompt.pretraining.corpus import Source
+from softprompt.errors import RunError, SettingsError
 from softprompt.pretraining.run import pretrain
-from softprompt.pretraining.settings import PretrainSettings
-from softprompt.pretraining.tokenizer import save_tokenizer, train_tokenizer
+from softprompt.pretraining.settings import at_size
 from softprompt.tuning.checkpoints import checkpoint_folder, read
-from tests.builders import content
+from tests.pretraining.toy_runs import (
+    BART,
+    FAMILIES,
+    GPT2,
+    LLAMA,
+    MODERNBERT,
+    STILL,
+    T5,
+    Record,
+    recipe,
+)
 
-ENGLISH = "the film was very good . a dull plot and a long story , but the book was fine .\n"
-CHINESE = "这部电影很好看。\n故事没有意思，但是服务很好。\n"
-SMALL = {
-    "model_type": "bert",
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 48,
-    "max_position_embeddings": 32,
+
+def weights(model: Path) -> dict[str, Tensor]:
+    return load_file(model / "model.safetensors")
+
+
+LEARNERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "bert": ("masked", {"architecture": STILL, "noise_rate": 0.25}),
+    "modernbert": ("masked", {"architecture": MODERNBERT, "bf16": True, "whole_word": True}),
+    "t5": ("encoder_decoder", {**FAMILIES["encoder_decoder"]}),
+    "bart": (
+        "encoder_decoder",
+        {"architecture": BART, "layout": "encoder_decoder", "objective": "bert_style"},
+    ),
+    "llama": ("causal", {**FAMILIES["causal"]}),
+    "gpt2": (
+        "causal",
+        {"architecture": GPT2, "layout": "prefix_decoder", "objective": "prefix_lm"},
+    ),
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("corpus")
-    (folder / "en_toy.txt").write_text((ENGLISH * 3 + "\n") * 40, encoding="utf-8")
-    (folder / "zh_toy.txt").write_text((CHINESE * 3 + "\n") * 40, encoding="utf-8")
-    return folder
-
-
-def recipe(**changes: Any) -> PretrainSettings:
-    settings: dict[str, Any] = {
-        "architecture": SMALL,
-        "tokenizer": {"vocabulary": 300, "alphabet": 100, "characters": 5_000},
-        "length": 16,
-        "batch_size": 8,
-        "micro_batch": 8,
-        "steps": 12,
-        "warmup": 2,
-        "learning_rate": 5e-3,
-        "held_out": 4,
-        "evaluate_every": 4,
-        "checkpoint_every": 5,
-        "bf16": False,
-    }
-    return PretrainSettings.read({**settings, **changes})
-
-
-def stopping(at: int) -> Callable[[Mapping[str, Any]], None]:
-    def report(record: Mapping[str, Any]) -> None:
-        if record["step"] == at:
-            raise KeyboardInterrupt
-
-    return report
-
-
-def test_a_tokenizer_for_two_languages_keeps_chinese_characters_apart(corpus: Path, tmp_path: Path):
-    sources = [Source(corpus / "en_toy.txt"), Source(corpus / "zh_toy.txt", language="zh")]
-    trained = train_tokenizer(sources, vocabulary=300, alphabet=100, characters=4_000)
-    save_tokenizer(trained, tmp_path, 32)
-    tokenizer: Any = AutoTokenizer.from_pretrained(tmp_path)
-    assert tokenizer.tokenize("这电影很好") == list("这电影很好")
-    assert tokenizer.tokenize("The FILM") == ["the", "film"]
-    assert tokenizer.decode(tokenizer("a dull plot")["input_ids"]) == "[CLS] a dull plot [SEP]"
-    assert tokenizer("good", "fine").input_ids.count(tokenizer.sep_token_id) == 2
-    assert tokenizer.unk_token_id in tokenizer("龘").input_ids
-    assert tokenizer.model_max_length == 32
-    assert len(tokenizer) <= 300
-
-
-def test_the_same_text_gives_the_same_tokenizer(corpus: Path):
-    sources = [Source(corpus / "en_toy.txt"), Source(corpus / "zh_toy.txt")]
-    made = {
-        train_tokenizer(sources, 300, alphabet=100, characters=4_000).to_str() for _ in range(5)
-    }
-    assert len(made) == 1
-
-
-def test_the_loss_falls_and_the_model_is_a_masked_backbone(corpus: Path, tmp_path: Path):
-    records: list[Mapping[str, Any]] = []
-    still = {**SMALL, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    settings = recipe(architecture=still, steps=150, evaluate_every=50, warmup=10)
-    folder = pretrain(settings, corpus, tmp_path / "run", records.append)
-    losses = [record["validation"] for record in records if "validation" in record]
-    assert set(losses[0]) == {"en", "zh"}
-    assert len(losses) == 3
-    for language in ("en", "zh"):
-        # 3.5 nats is how often each word occurs; less than that is what stands around it.
-        assert losses[0][language] < 3.7
-        assert losses[-1][language] < 3.1
-    assert all(record["tokens_per_second"] > 0 for record in records)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_the_loss_falls_and_the_model_is_a_backbone_of_its_family(
+    name: str, corpus: Path, tokenizers: dict[str, Path], tmp_path: Path
+):
+    family, changes = LEARNERS[name]
+    records: list[Record] = []
+    settings = recipe(
+        **changes,
+        tokenizer_from=str(tokenizers[family]),
+        steps=40,
+        evaluate_every=40,
+        optimiser={"warmup": 4, "learning_rate": 1e-2},
+    )
+    folder = pretrain(settings, corpus, tmp_path, records.append)
+    steps = [record for record in records if "loss" in record]
+    assert [record["step"] for record in steps] == list(range(1, 41))
+    assert all(record["tokens_per_second"] > 0 for record in steps)
+    assert all("share_of_matrix_rate" in record for record in steps)
+    chance = math.log(440)
+    assert steps[0]["loss"] > chance - 0.5
+    assert steps[-1]["loss"] < steps[0]["loss"]
+    (last,) = (record["validation"] for record in steps if "validation" in record)
+    assert set(last) == {"en", "zh"}
+    for loss in last.values():  # from chance to what the frequencies of so few words make of it
+        assert loss < chance - 1.0
     backbone = load_backbone(folder, device="cpu")
-    assert (backbone.family, backbone.width, backbone.limit) == ("masked", 32, 32)
-    assert backbone.tokenizer.mask == 4
+    assert (backbone.family, backbone.width) == (family, 32)
     assert json.loads((folder / "config.json").read_text())["dtype"] == "float16"
+    assert {t.dtype for t in weights(folder).values()} == {torch.float16}
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {
-            "architecture": {
-                **SMALL,
-                "hidden_dropout_prob": 0.0,
-                "attention_probs_dropout_prob": 0.0,
-            }
-        },
-        {"micro_batch": 3, "schedule": "linear"},
-    ],
-)
-def test_interrupted_and_resumed_is_uninterrupted_to_the_bit(
-    corpus: Path, tmp_path: Path, changes: dict[str, Any]
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tied_weights_are_stored_once_and_in_half(
+    family: str, corpus: Path, tokenizers: dict[str, Path], tmp_path: Path
 ):
-    settings = recipe(**changes)
-    pretrain(settings, corpus, tmp_path / "whole")
-    wanted = content(tmp_path / "whole")
-    lines = [json.loads(line) for line in wanted["metrics.jsonl"].splitlines()]
-    assert [line["step"] for line in lines] == [4, 8, 12]
-    for stops in ([3], [5], [6, 10], [11], [12]):
-        home = tmp_path / f"stopped-{stops}"
-        for at in stops:
-            with pytest.raises(KeyboardInterrupt):
-                pretrain(settings, corpus, home, stopping(at))
-        pretrain(settings, corpus, home)
-        assert content(home) == wanted
+    settings = recipe(**FAMILIES[family], tokenizer_from=str(tokenizers[family]), steps=1)
+    folder = pretrain(settings, corpus, tmp_path)
+    backbone = load_backbone(folder, device="cpu", precision="float32")
+    count = sum(p.numel() for p in backbone.model.parameters())  # tied ones are one parameter
+    size = (folder / "model.safetensors").stat().st_size
+    assert 2 * count <= size < 2 * count + 12_000  # the names and places of the tensors
+    last = read(checkpoint_folder(tmp_path, "last"))
+    assert last is not None
+    for name, parameter in backbone.model.named_parameters():
+        assert torch.equal(parameter.detach(), last.tensors[f"weight|{name}"].half().float()), name
 
 
-def test_a_finished_run_is_finished_again_without_a_step(corpus: Path, tmp_path: Path):
-    pretrain(recipe(steps=3), corpus, tmp_path)
-    before = content(tmp_path)
-    pretrain(recipe(steps=3), corpus, tmp_path, stopping(1))
-    assert content(tmp_path) == before
+def test_a_tokenizer_is_trained_where_none_is_given(corpus: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    folder = pretrain(recipe(steps=1), corpus, out)
+    assert {path.name for path in (out / "tokens").iterdir()} >= {
+        path.name for path in (out / "tokens").glob("??_toy-*.u2")
+    }
+    assert len(list((out / "tokens").iterdir())) == 2
+    backbone = load_backbone(folder, device="cpu")
+    assert backbone.tokenizer.mask == 4
+    other = pretrain(recipe(steps=1, tokenizer_from=str(folder)), corpus, tmp_path / "other")
+    assert (other / "tokenizer.json").read_bytes() == (folder / "tokenizer.json").read_bytes()
 
 
-def test_another_recipe_or_corpus_is_refused(corpus: Path, tmp_path: Path):
-    own = tmp_path / "corpus"
-    own.mkdir()
-    for path in corpus.iterdir():
-        (own / path.name).write_bytes(path.read_bytes())
-    pretrain(recipe(steps=2), own, tmp_path / "run")
-    for changes in ({"seed": 1}, {"mask_rate": 0.3}, {"rates": {"en_toy": 2.0}}):
-        with pytest.raises(
-            SettingsError, match=rf"another recipe \(differs in: {next(iter(changes))}\)"
-        ):
-            pretrain(recipe(steps=2, **changes), own, tmp_path / "run")
-    pretrain(recipe(steps=3, micro_batch=4), own, tmp_path / "run")  # these may differ
-    (own / "en_toy.txt").write_text(ENGLISH * 90)
-    with pytest.raises(SettingsError, match="differs in: corpus"):
-        pretrain(recipe(steps=2), own, tmp_path / "run")
-
-
-@pytest.mark.parametrize(
-    ("changes", "kind", "message"),
-    [
-        ({"rates": {"fr_toy": 1.0}}, SettingsError, "no file named fr_toy.*en_toy, zh_toy"),
-        ({"languages": {"fr_toy": "fr"}}, SettingsError, "languages: no file named fr_toy"),
-        ({"rates": {"en_toy": 0.0, "zh_toy": 0.0}}, SettingsError, "nothing is left"),
-        ({"held_out": 500}, DataError, "too short for a validation set"),
-        ({"length": 64}, SettingsError, "blocks of 64 tokens do not fit.*32"),
-        ({"architecture": {"hidden_size": 8}}, SettingsError, "'model_type' is missing"),
-        ({"architecture": {"model_type": "bertt"}}, SettingsError, "bertt"),
-        ({"architecture": {"model_type": "t5"}}, SettingsError, "architecture: "),
-        (
-            {"architecture": {**SMALL, "num_layer": 2}},
-            SettingsError,
-            "bert has no 'num_layer'; did you mean",
-        ),
-        ({"tokenizer_from": "nowhere"}, SettingsError, "nowhere holds no tokenizer.json"),
-    ],
-)
-def test_what_cannot_be_trained_is_said(
-    corpus: Path, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
+def test_the_split_into_parts_changes_nothing_but_rounding(
+    corpus: Path, tokenizers: dict[str, Path], tmp_path: Path
 ):
-    with pytest.raises(kind, match=message):
-        pretrain(recipe(**changes), corpus, tmp_path)
+    for family, changes in FAMILIES.items():
+        still = {"masked": STILL, "encoder_decoder": {**T5, "dropout_rate": 0.0}, "causal": LLAMA}
+        found = []
+        for size in (8, 3):
+            settings = recipe(
+                **{**changes, "architecture": still[family]},
+                tokenizer_from=str(tokenizers[family]),
+                micro_batch=size,
+                steps=2,
+            )
+            pretrain(settings, corpus, tmp_path / f"{family}-{size}")
+            last = read(checkpoint_folder(tmp_path / f"{family}-{size}", "last"))
+            assert last is not None
+            found.append(last.tensors)
+        for name, tensor in found[0].items():
+            if name.startswith("weight|"):
+                # Adam divides by a gradient's own size: rounding is a share of the rate of 5e-3.
+                assert torch.allclose(tensor, found[1][name], atol=2e-5), (family, name)
 
 
-def test_settings_out_of_range_are_refused():
-    for changes in ({"rates": {"a": -1.0}}, {"schedule": "steps"}, {"mask_rate": 1.0}):
-        with pytest.raises(SettingsError, match=next(iter(changes))):
-            recipe(**changes)
-    with pytest.raises(ValidationError):
-        PretrainSettings.model_validate({})
+def test_the_average_is_the_mean_of_the_kept_weights(
+    corpus: Path, tokenizers: dict[str, Path], tmp_path: Path
+):
+    common: dict[str, Any] = {
+        "architecture": STILL,
+        "tokenizer_from": str(tokenizers["masked"]),
+        "keep_models": [2, 4, 6],
+    }
+    plain = pretrain(recipe(**common), corpus, tmp_path / "plain")
+    settings = recipe(**common, average={"last": 3, "every": 2})
+    mean = weights(pretrain(settings, corpus, tmp_path / "mean"))
+    kept = [weights(tmp_path / "mean" / "models" / f"step-{n:06d}") for n in (2, 4, 6)]
+    for name, tensor in mean.items():
+        wanted = torch.stack([k[name].float() for k in kept]).mean(dim=0)
+        # Four roundings to f16, of eleven bits each.
+        assert torch.allclose(tensor.float(), wanted, rtol=2e-3, atol=5e-5), name
+    final, last = weights(plain), weights(tmp_path / "mean" / "models" / "step-000006")
+    assert all(torch.equal(final[name], last[name]) for name in final)
+
+
+def test_kept_models_are_backbones(corpus: Path, tmp_path: Path):
+    settings = recipe(steps=4, keep_models=[0, 2, 900])
+    pretrain(settings, corpus, tmp_path)
+    kept = sorted((tmp_path / "models").iterdir())
+    assert [path.name for path in kept] == ["step-000000", "step-000002"]
+    for path in kept:
+        assert load_backbone(path, device="cpu").family == "masked"
+    first, second = (weights(path) for path in kept)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(corpus: Path, tmp_path: Path):
+    settings = recipe(optimiser={"warmup": 0, "learning_rate": 1e20}, checkpoint_every=1)
     with pytest.raises(RunError, match=r"is (nan|inf) at step 2; the last checkpoint is kept"):
-        pretrain(recipe(learning_rate=1e20, checkpoint_every=1), corpus, tmp_path)
+        pretrain(settings, corpus, tmp_path)
     kept = read(checkpoint_folder(tmp_path, "last"))
     assert kept is not None
     assert kept.step == 1
 
 
-def test_a_tokenizer_may_come_from_elsewhere(corpus: Path, tmp_path: Path):
-    first = pretrain(recipe(steps=1), corpus, tmp_path / "first")
-    settings = recipe(steps=1, tokenizer_from=str(first))
-    second = pretrain(settings, corpus, tmp_path / "second")
-    assert (second / "tokenizer.json").read_bytes() == (first / "tokenizer.json").read_bytes()
-    taken = {path.name for path in (tmp_path / "second" / "tokenizer").iterdir()}
-    assert taken == {"tokenizer.json", "tokenizer_config.json"}
-
-
-def test_a_step_that_masks_nothing_changes_no_number_to_nan(corpus: Path, tmp_path: Path):
-    records: list[Mapping[str, Any]] = []
-    settings = recipe(batch_size=1, length=8, mask_rate=0.02, steps=8)
+def test_a_step_that_hides_nothing_changes_no_number_to_nan(corpus: Path, tmp_path: Path):
+    records: list[Record] = []
+    settings = recipe(batch_size=1, length=8, noise_rate=0.02, steps=8)
     pretrain(settings, corpus, tmp_path, records.append)
-    assert all(record["loss"] == record["loss"] for record in records)
+    assert all(record["loss"] == record["loss"] for record in records if "loss" in record)
+
+
+def test_labelled_tasks_may_be_mixed_in(corpus: Path, tokenizers: dict[str, Path], tmp_path: Path):
+    settings = recipe(
+        **FAMILIES["encoder_decoder"],
+        tokenizer_from=str(tokenizers["encoder_decoder"]),
+        tasks={"rates": {"softprompt/reviews-en": 1.0}, "share": 0.5},
+        steps=2,
+    )
+    assert load_backbone(pretrain(settings, corpus, tmp_path), device="cpu")
+
+
+def test_one_recipe_has_its_sizes(corpus: Path, tmp_path: Path):
+    sizes = {"nano": {"hidden_size": 16}, "tiny": {"hidden_size": 32}}
+    settings = recipe(sizes=sizes, size="nano", steps=1)
+    folder = pretrain(settings, corpus, tmp_path)
+    assert load_backbone(folder, device="cpu").width == 16
+    assert at_size(settings, "tiny").config["hidden_size"] == 32
+    with pytest.raises(SettingsError, match="no 'huge'; known: nano, tiny"):
+        at_size(settings, "huge")

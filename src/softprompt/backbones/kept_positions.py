@@ -2,11 +2,12 @@
 
 A forward pre-hook on `model.get_output_embeddings()` selects rows of the hidden states before the
 head's matrix, so that no `[B, T, V]` tensor is ever made. The hook lives for one `with` block.
+Two uses: the model's own head at these positions, or what the head would have read there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,15 +28,43 @@ def keep_positions(model: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[
     Raises:
         BackboneError: the model has no output embedding to hook.
     """
+
+    def select(hidden: Tensor) -> Tensor:
+        return hidden[rows, columns].unsqueeze(0)
+
+    with _before_head(model, select):
+        yield
+
+
+@contextmanager
+def head_input(model: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[list[Tensor]]:
+    """Within the block, `model(...)` puts what its head would read at the n positions, `[n, H]`, into
+    the list that is given, and its logits hold no position.
+
+    Who applies the head in pieces then has never more than a piece of `[n, V]` at a time.
+
+    Args and raises as `keep_positions`.
+    """
+    caught: list[Tensor] = []
+
+    def catch(hidden: Tensor) -> Tensor:
+        caught.append(hidden[rows, columns])
+        return hidden[:, :0]
+
+    with _before_head(model, catch):
+        yield caught
+
+
+@contextmanager
+def _before_head(model: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     head = model.get_output_embeddings()  # type: ignore[operator]
     if head is None:
         raise BackboneError(f"{type(model).__name__} has no output embedding, expected an LM head")
 
-    def select(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        hidden: Tensor = args[0]  # [B, T, H]
-        return (hidden[rows, columns].unsqueeze(0), *args[1:])
+    def hook(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (change(args[0]), *args[1:])  # args[0]: hidden states, [B, T, H]
 
-    handle = head.register_forward_pre_hook(select)
+    handle = head.register_forward_pre_hook(hook)
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
-"""The steps of a pretraining run, with what must be kept to go on.
+"""The steps of a pretraining run, on one process or several, with what must be kept to go on.
 
-Which blocks a step reads, what is masked and what drops out are functions of seed and step alone.
+What a step reads, hides and drops out is a function of seed and step alone; how the step is split
+into micro-batches and over processes changes nothing but rounding, and what dropout drops.
 """
 
 from __future__ import annotations
@@ -8,40 +9,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from softprompt.backbones.kept_positions import flat_positions, keep_positions
+from softprompt.backbones.kept_positions import flat_positions, head_input, keep_positions
 from softprompt.errors import RunError
-from softprompt.pretraining.corpus import Mixture
-from softprompt.pretraining.objectives import Masked, mask_tokens
-from softprompt.pretraining.settings import PretrainSettings
-from softprompt.tuning.checkpoints import Checkpoint, checkpoint_folder, read, recover, write
-from softprompt.tuning.optimisers import load_state_tensors, state_tensors
+from softprompt.pretraining.examples import Examples
+from softprompt.pretraining.layouts import Batch
+from softprompt.pretraining.settings import OptimiserSettings, PretrainSettings
+from softprompt.pretraining.throughput import matrix_rate, operations
+from softprompt.pretraining.weights import RunningMean, read_checkpoint, write_checkpoint
 from softprompt.tuning.schedules import learning_rate_factor
-from softprompt.tuning.trackers import JsonlTracker
+from softprompt.tuning.trackers import JsonlTracker, Tracker
 
 Report = Callable[[Mapping[str, Any]], None]
+KeepModel = Callable[[nn.Module, int], None]
 LOG_EVERY = 20
 SMOOTHING = 0.98
-
-
-@dataclass(frozen=True)
-class Vocabulary:
-    """What the objective must know of the tokenizer: its special ids, and those of text, `[n]`."""
-
-    start: int
-    separator: int
-    mask: int
-    ordinary: NDArray[np.int64]
-    special: NDArray[np.int64]
+PIECE = 256
+"""Positions whose logits are made together."""
 
 
 class Pretraining:
@@ -49,182 +41,309 @@ class Pretraining:
 
     Args:
         settings: the recipe.
-        model: on `device`; it is trained in place.
-        mixture: the blocks.
-        vocabulary: special and ordinary ids.
-        device: where the model is.
+        model: trained in place.
+        examples: the batches.
         out: the run folder, for `metrics.jsonl` and the checkpoint.
+        accelerator: an `accelerate.Accelerator`: the device and the other processes.
+        keep: is given the model at each of `settings.keep_models`, on the main process.
     """
 
     def __init__(
         self,
         settings: PretrainSettings,
         model: nn.Module,
-        mixture: Mixture,
-        vocabulary: Vocabulary,
-        device: torch.device,
+        examples: Examples,
         out: Path,
+        accelerator: Any,
+        keep: KeepModel,
     ):
-        self.settings, self.model, self.mixture = settings, model, mixture
-        self.vocabulary, self.device, self.out = vocabulary, device, out
+        self.settings, self.examples, self.out, self.keep = settings, examples, out, keep
+        self.accelerator, self.device = accelerator, accelerator.device
+        self._main = bool(accelerator.is_main_process)
+        self.inner = model.to(self.device)
+        if settings.compile or (settings.compile is None and self.device.type == "cuda"):
+            _compile(self.inner)
+        self.model: nn.Module = accelerator.prepare_model(self.inner)
+        self.optimiser = _optimiser(self.inner, settings.optimiser)
+        self.mean = RunningMean()
         self.step = 0
         self._smooth: float | None = None
-        decayed = [p for p in model.parameters() if p.dim() > 1]
-        others = [p for p in model.parameters() if p.dim() <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": settings.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=settings.learning_rate,
-            betas=settings.betas,
-            fused=True,
-        )
+        self._peak = 0.0
+        self._work: float | None = None  # operations per example of the usual length
+        self._by_pieces: bool | None = None
 
     def run(self, report: Report) -> None:
-        """Take all steps that are left.
+        """Take all steps that are left, then put the averaged weights into the model.
 
         Raises:
             RunError: the loss or a gradient is no longer a number; a checkpoint that cannot be
                 read or written.
         """
-        log = JsonlTracker(self.out / "metrics.jsonl", self._restore())
-        began, taken = time.monotonic(), 0
+        restored = self._restore()
+        log: Tracker = _Silence()
+        if self._main:  # every process counts the same numbers, one writes them down
+            log = JsonlTracker(self.out / "metrics.jsonl", restored)
+        self._peak = matrix_rate(self.device, torch.bfloat16 if self._narrow else torch.float32)
+        began, first = time.monotonic(), self.step
         self.model.train()
+        if self._main and self.step == 0 and 0 in self.settings.keep_models:
+            self.keep(self.inner, 0)
         try:
-            while self.step < self.settings.steps:
-                record = self._one_step()
-                if self._due(LOG_EVERY) or "validation" in record:
-                    log.log(self.step, record)
-                if self._due(self.settings.checkpoint_every):
-                    self._keep()
-                taken += 1
-                tokens = taken * self.settings.batch_size * self.settings.length
-                speed = round(tokens / max(1e-9, time.monotonic() - began))
-                report({"step": self.step, **record, "tokens_per_second": speed})
+            with ThreadPoolExecutor(1) as pool:  # the next batch is made while this one is learned
+                ahead = pool.submit(self.examples.at, self.step)
+                while self.step < self.settings.steps:
+                    record, ahead = self._one_step(pool, ahead)
+                    if self._due(LOG_EVERY) or "validation" in record:
+                        log.log(self.step, record)
+                    if self._due(self.settings.checkpoint_every):
+                        self._checkpoint()
+                    seconds = max(1e-9, time.monotonic() - began)
+                    record |= self._speed(self.step - first, seconds)
+                    self._tell(report, record)
+            if self.mean.count:
+                self.mean.put_into(self.inner)
+                record = {"averaged": self.mean.count, "validation": self.validate()}
+                log.log(self.step + 1, record)  # a resumed log was cut off before it
+                self._tell(report, {"steps": self.step, **record})
         finally:
             log.close()
 
-    def _one_step(self) -> dict[str, Any]:
+    def _tell(self, report: Report, record: Mapping[str, Any]) -> None:
+        if self._main:
+            report({"step": self.step, **record})
+
+    def _one_step(
+        self, pool: ThreadPoolExecutor, ahead: Future[Batch]
+    ) -> tuple[dict[str, Any], Future[Batch]]:
+        batch = ahead.result()
+        ahead = pool.submit(self.examples.at, self.step + 1)
         with self._drawing():
-            loss = self._update()
+            loss = self._update(batch)
         self.step += 1
         before = loss if self._smooth is None else self._smooth
         self._smooth = SMOOTHING * before + (1 - SMOOTHING) * loss
         record: dict[str, Any] = {"steps": self.settings.steps, "loss": round(self._smooth, 4)}
+        average = self.settings.average
+        from_end = self.settings.steps - self.step
+        if from_end < average.last * average.every and from_end % average.every == 0:
+            self.mean.add(self.inner)
         if self._due(self.settings.evaluate_every):
             record["validation"] = self.validate()
-        return record
+        if self._main and self.step in self.settings.keep_models:
+            self.keep(self.inner, self.step)
+        return record, ahead
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.settings.steps
 
     @contextmanager
     def _drawing(self) -> Iterator[None]:
-        """Dropout draws from the seed and the step alone."""
+        """Dropout draws from the seed, the step and the process alone."""
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
-            torch.manual_seed(self.settings.seed * 1_000_003 + self.step)
+            seed = self.settings.seed * 1_000_003 + self.step
+            torch.manual_seed(seed + 7_919 * self.accelerator.process_index)
             yield
 
-    def _update(self) -> float:
-        s = self.settings
-        factor = learning_rate_factor(s.schedule, self.step, s.steps, s.warmup)
+    def _update(self, batch: Batch) -> float:
+        s = self.settings.optimiser
+        factor = learning_rate_factor(s.schedule, self.step, self.settings.steps, s.warmup)
         for group in self.optimiser.param_groups:
             group["lr"] = s.learning_rate * factor
-        ids = self._framed(self.mixture.step(self.step, s.batch_size))
-        inputs, predict = self._corrupt(ids, np.random.default_rng([s.seed, 1, self.step]))
-        total = max(1, int(predict.sum()))  # a tiny step may mask nothing
+        total = max(1, int(batch.predict.sum()))  # a tiny step may hide nothing
         loss = torch.zeros((), device=self.device)
-        for part in self._parts(len(ids)):
-            summed = self._loss(inputs[part], ids[part], predict[part]) / total
-            summed.backward()  # type: ignore[no-untyped-call]
-            loss += summed.detach()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
+        mine = self._mine(batch)
+        for number, part in enumerate(mine):
+            with self._synchronised(number == len(mine) - 1):
+                # Processes average their gradients; the loss is a mean over the whole step.
+                loss += self._learn(part, self.accelerator.num_processes / total)
+        loss = self.accelerator.reduce(loss, "mean")
+        norm = nn.utils.clip_grad_norm_(self.inner.parameters(), s.clip)
         for what, value in (("loss", float(loss)), ("norm of the gradient", float(norm))):
             if not math.isfinite(value):
                 raise RunError(
                     f"the {what} is {value} at step {self.step + 1}; the last checkpoint is kept "
-                    f"in {self.out / 'checkpoints'}; try a lower learning_rate"
+                    f"in {self.out / 'checkpoints'}; try a lower optimiser.learning_rate"
                 )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return float(loss)
 
-    def _parts(self, rows: int) -> Iterator[slice]:
-        size = self.settings.micro_batch
-        return (slice(first, first + size) for first in range(0, rows, size))
+    def _mine(self, batch: Batch) -> list[Batch]:
+        """This process's share of a step, in micro-batches; the same number on every process."""
+        processes, place = self.accelerator.num_processes, self.accelerator.process_index
+        size = self.examples.rows_at(self.step, self.settings.micro_batch)
+        rows = list(range(0, len(batch), size))
+        if processes == 1:
+            return [batch.part(slice(first, first + size)) for first in rows]
+        share = -(-len(batch) // processes)
+        own = batch.part(slice(place * share, (place + 1) * share))
+        parts = -(-share // size)
+        found = [own.part(slice(n * size, (n + 1) * size)) for n in range(parts)]
+        return [part if len(part) else _nothing_to_say(batch) for part in found]
 
-    def _framed(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Put the start and end token around each block, `[B, length]`."""
-        rows = len(blocks)
-        start = np.full((rows, 1), self.vocabulary.start)
-        end = np.full((rows, 1), self.vocabulary.separator)
-        return np.concatenate([start, blocks, end], axis=1)
+    def _synchronised(self, now: bool) -> AbstractContextManager[None]:
+        return nullcontext() if now else self.accelerator.no_sync(self.model)
 
-    def _corrupt(self, ids: NDArray[np.int64], generator: np.random.Generator) -> Masked:
-        return mask_tokens(
-            ids,
-            np.isin(ids, self.vocabulary.special),
-            rate=self.settings.mask_rate,
-            mask_id=self.vocabulary.mask,
-            ordinary=self.vocabulary.ordinary,
-            generator=generator,
-        )
+    @property
+    def _narrow(self) -> bool:
+        return self.settings.bf16
 
-    def _loss(
-        self, inputs: NDArray[np.int64], targets: NDArray[np.int64], predict: NDArray[np.bool_]
-    ) -> Tensor:
-        """Summed cross-entropy at the predicted positions."""
-        ids, gold = self._tensor(inputs), self._tensor(targets)
-        rows, columns = flat_positions(self._tensor(predict))
-        with (
-            keep_positions(self.model, rows, columns),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bf16),
-        ):
-            logits = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0]
+    def _loss(self, batch: Batch) -> Tensor:
+        """Summed cross-entropy at the positions to be said."""
+        inputs = {name: self._tensor(array) for name, array in batch.inputs.items()}
+        gold = self._tensor(batch.gold)
+        rows, columns = flat_positions(self._tensor(batch.predict))
+        with keep_positions(self.inner, rows, columns), self._products():
+            logits = self.model(**inputs).logits[0]
         return nn.functional.cross_entropy(logits.float(), gold[rows, columns], reduction="sum")
 
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+    def _learn(self, batch: Batch, scale: float) -> Tensor:
+        """Add the gradient of the scaled loss; the loss, detached."""
+        if not self._in_pieces(batch):
+            summed = self._loss(batch) * scale
+            summed.backward()  # type: ignore[no-untyped-call]
+            return summed.detach()
+        hidden, gold = self._head_input(batch)
+        read = hidden.detach().requires_grad_()
+        loss = torch.zeros((), device=self.device)
+        for piece in _pieces(len(gold)):
+            summed = self._piece_loss(read[piece], gold[piece]) * scale
+            summed.backward()  # type: ignore[no-untyped-call]
+            loss += summed.detach()
+        if read.grad is not None:  # a tiny part may hide nothing
+            hidden.backward(read.grad)  # type: ignore[no-untyped-call]
+        return loss
+
+    def _piece_loss(self, read: Tensor, gold: Tensor) -> Tensor:
+        with self._products():
+            logits = self.inner.get_output_embeddings()(read)  # type: ignore[operator]
+        return nn.functional.cross_entropy(logits.float(), gold, reduction="sum")
+
+    def _head_input(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the output head reads at the positions to be said, `[n, H]`, and the right tokens."""
+        inputs = {name: self._tensor(array) for name, array in batch.inputs.items()}
+        rows, columns = flat_positions(self._tensor(batch.predict))
+        with head_input(self.inner, rows, columns) as caught, self._products():
+            self.model(**inputs)
+        return caught[0], self._tensor(batch.gold)[rows, columns]
+
+    def _products(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._narrow)
+
+    def _in_pieces(self, batch: Batch) -> bool:
+        """Whether the head runs in pieces: one process, and the head is all that makes the logits.
+
+        On a processor, `[n, V]` logits that leave the cache cost more than their products (measured:
+        half of the head's time at 2,032 positions and 12,000 words).
+        """
+        if self._by_pieces is None:
+            row = int(batch.predict.sum(axis=1).argmax())  # one that says something
+            alone = self.accelerator.num_processes == 1
+            self._by_pieces = alone and self._head_is_all(batch.part(slice(row, row + 1)))
+        return self._by_pieces
+
+    @torch.no_grad()
+    def _head_is_all(self, batch: Batch) -> bool:
+        """Whether logits are the head's output as it is (some models scale or cap them after it)."""
+        with self._drawing():
+            whole = self._loss(batch)
+        with self._drawing():
+            pieces = self._piece_loss(*self._head_input(batch))
+        return bool(torch.isclose(whole, pieces, rtol=1e-3))
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(array).contiguous().to(self.device, non_blocking=True)
+
+    def _speed(self, taken: int, seconds: float) -> dict[str, Any]:
+        """Tokens per second of this call, and the share of the device's matrix rate they take."""
+        s = self.settings
+        examples = taken * s.batch_size
+        if self._work is None:
+            self._work = self._operations_per_example()
+        achieved = self._work * examples / seconds / self.accelerator.num_processes
+        return {
+            "tokens_per_second": round(examples * s.length / seconds),
+            "share_of_matrix_rate": round(achieved / self._peak, 3),
+        }
+
+    def _operations_per_example(self) -> float:
+        part = self.examples.at(0).part(slice(0, 2))
+        gradients = [p.grad for p in self.inner.parameters()]
+        with self._drawing(), self._synchronised(False):
+            work = operations(lambda: self._loss(part).backward())  # type: ignore[no-untyped-call]
+        for parameter, gradient in zip(self.inner.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        return work / len(part)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Mean loss per language on the held-out blocks, always with the same masks."""
-        self.model.eval()
+        """Mean loss per language on the held-out blocks, always hidden in the same way."""
+        self.inner.eval()
         sums: dict[str, list[float]] = {}
-        for number, (source, blocks) in enumerate(self.mixture.validation()):
-            ids = self._framed(blocks)
-            inputs, predict = self._corrupt(ids, np.random.default_rng([7, number]))
+        for source, batch in self.examples.validation():
             total = sums.setdefault(source.language, [0.0, 0.0])
-            for part in self._parts(len(ids)):
-                total[0] += float(self._loss(inputs[part], ids[part], predict[part]))
-            total[1] += int(predict.sum())
-        self.model.train()
+            for first in range(0, len(batch), self.settings.micro_batch):
+                part = batch.part(slice(first, first + self.settings.micro_batch))
+                total[0] += float(self._loss(part))
+            total[1] += int(batch.predict.sum())
+        self.inner.train()
         return {language: round(a / max(1, b), 4) for language, (a, b) in sorted(sums.items())}
 
     # --- disk ---------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        tensors = {f"weight|{n}": p.detach() for n, p in self.model.named_parameters()}
-        tensors |= {f"optimiser|{n}": t for n, t in state_tensors(self.optimiser).items()}
-        state = {"smooth": self._smooth}
-        write(checkpoint_folder(self.out, "last"), Checkpoint(self.step, tensors, state))
+    def _checkpoint(self) -> None:
+        if self._main:
+            state = {"smooth": self._smooth, "averaged": self.mean.count}
+            write_checkpoint(self.out, self.step, self.inner, self.optimiser, self.mean, state)
+        self.accelerator.wait_for_everyone()
 
     def _restore(self) -> int | None:
         """Take up the last checkpoint; its step, or None without one."""
-        place = checkpoint_folder(self.out, "last")
-        recover(place)
-        checkpoint = read(place)
-        if checkpoint is None:
+        found = read_checkpoint(self.out, self.inner, self.optimiser, self.mean)
+        if found is None:
             return None
-        parts: dict[str, dict[str, Tensor]] = {"weight": {}, "optimiser": {}}
-        for key, tensor in checkpoint.tensors.items():
-            kind, _, name = key.partition("|")
-            parts[kind][name] = tensor
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(parts["weight"][name])
-        load_state_tensors(self.optimiser, parts["optimiser"])
-        self.step, self._smooth = checkpoint.step, checkpoint.state["smooth"]
+        self.step, self._smooth = found.step, found.state["smooth"]
         return self.step
+
+
+class _Silence:
+    """The tracker of the processes that write nothing."""
+
+    def log(self, step: int, record: Mapping[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _nothing_to_say(batch: Batch) -> Batch:
+    """For a process without examples: gradients of zero, which the others wait for."""
+    one = batch.part(slice(0, 1))
+    return Batch(one.inputs, one.gold, np.zeros_like(one.predict))
+
+
+def _pieces(n: int) -> Iterator[slice]:
+    return (slice(first, first + PIECE) for first in range(0, n, PIECE))
+
+
+def _optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    if settings.name == "adafactor":
+        return torch.optim.Adafactor([*decayed, *others], lr=settings.learning_rate)
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": settings.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        fused=True,
+    )
+
+
+def _compile(model: nn.Module) -> None:
+    """Compile everything but what holds the output head, whose hook changes with every batch."""
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    for child in model.children():
+        if head not in child.modules() and any(True for _ in child.children()):
+            child.compile()
