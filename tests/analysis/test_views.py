@@ -34,4 +34,4 @@ def test_long_runs_of_rows_are_shortened_in_one_line() -> None:
 def test_few_rows_and_rows_apart_are_all_shown() -> None:
     rows = [Position(f"[P{n}]", None) for n in range(1, 9)]
     apart = QueryView((*rows[:4], Position("x", 7), *rows[4:]))
-    assert apart.line("") == "[P1][P2][P3][P4]x[P5][P6][P7][P8]"
+    assert apart.line() == "[P1] [P2] [P3] [P4] x [P5] [P6] [P7] [P8]"

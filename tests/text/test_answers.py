@@ -36,6 +36,24 @@ def test_several_slots_take_a_word_each():
     ]
 
 
+def test_named_slots_take_their_words_by_name_in_any_order():
+    words = {"no": {"what": "bad", "how": "so"}, "yes": [{"how": "very", "what": "good"}]}
+    answers = Verbalizer.read(words, ("how", "what"))
+    assert [c.words for c in answers.candidates(None)] == [("so", "bad"), ("very", "good")]
+    assert answers == Verbalizer.read({"no": [["so", "bad"]], "yes": [["very", "good"]]}, 2)
+
+
+@pytest.mark.parametrize(("slots", "has"), [(("how", None), "{mask:how}, {mask}"), (1, "{mask}")])
+def test_a_name_that_no_slot_has_is_refused(slots, has):
+    with pytest.raises(
+        TemplateError, match="label 'no': words are given for the slots how, which;"
+    ):
+        Verbalizer.read({"no": {"how": "so", "which": "bad"}}, slots)
+    with pytest.raises(TemplateError) as caught:
+        Verbalizer.read({"no": {"how": "so", "which": "bad"}}, slots)
+    assert str(caught.value).endswith(f"the template has {has}")
+
+
 def test_labels_that_were_read_as_numbers_are_text():
     assert Verbalizer.read({0: "bad", 1: "good"}).labels(None) == ("0", "1")
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softprompt.inference.applied import Applied
-from softprompt.text.layout import Query
+from softprompt.text.query import Query, Source
 from softprompt.text.tokens import Tokenizer
 
 
@@ -35,13 +35,29 @@ class QueryView:
     main: tuple[Position, ...]
     decoder: tuple[Position, ...] = ()
 
-    def line(self, gap: str = " ") -> str:
+    def line(self) -> str:
         """All pieces of the main sequence in one line, long runs of learned rows shortened."""
-        pieces = [position.piece for position in self.main]
-        learned = [n for n, position in enumerate(self.main) if position.id is None]
-        if len(learned) > 6 and learned == list(range(learned[0], learned[-1] + 1)):
-            pieces[learned[2] : learned[-1]] = ["…"]
-        return gap.join(pieces)
+        return _line(self.main)
+
+    def decoder_line(self) -> str:
+        """The same of the decoder's; empty without one."""
+        return _line(self.decoder)
+
+
+def _line(positions: Sequence[Position]) -> str:
+    pieces = [position.piece for position in positions]
+    learned = [n for n, position in enumerate(positions) if position.id is None]
+    if len(learned) > 6 and learned == list(range(learned[0], learned[-1] + 1)):
+        pieces[learned[2] : learned[-1]] = ["…"]
+    return " ".join(pieces)
+
+
+def view_source(applied: Applied, source: Source) -> QueryView:
+    """What a generator goes on from; read is what comes next."""
+    tokenizer = applied.renderer.frame.tokenizer
+    return QueryView(
+        _positions(tokenizer, source.ids, {}), _positions(tokenizer, source.decoder, {})
+    )
 
 
 def view_queries(applied: Applied, queries: Sequence[Query]) -> list[QueryView]:

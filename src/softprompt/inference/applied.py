@@ -13,7 +13,8 @@ from softprompt.inference.objective import Objective
 from softprompt.prompts.addition import Addition
 from softprompt.text.answers import Answers
 from softprompt.text.layout import Frame
-from softprompt.text.renderer import Renderer, Rendering, RenderSettings, Source
+from softprompt.text.query import Source
+from softprompt.text.renderer import Renderer, Rendering, RenderSettings
 from softprompt.text.template import Template
 
 

@@ -17,7 +17,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.inputs import Inputs, pad_ids
 from softprompt.errors import PromptError
 from softprompt.prompts.addition import Stacked, pick
-from softprompt.text.layout import Query
+from softprompt.text.query import Query
 
 
 @dataclass(frozen=True)

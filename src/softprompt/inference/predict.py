@@ -232,8 +232,9 @@ def _matched(
 ) -> Prediction:
     """A generated answer as a label: the one whose words it is, or none (an illegal output)."""
     example, answers = question.example, applied.answers
-    if question.closing in ids:
-        ids = ids[: ids.index(question.closing)]
+    closing = question.source.closing
+    if closing in ids:
+        ids = ids[: ids.index(closing)]
     text = _plain(backbone, ids)
     made = Prediction(example.id, text=text, cut=question.source.cut)
     if isinstance(answers, FreeText):

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
-from softprompt.text.renderer import Rendering, Source
-from softprompt.text.template import Answer, DecoderStart
+from softprompt.text.query import Source
+from softprompt.text.renderer import Rendering
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ class Generated:
         source: what the generator continues.
         legal: the ids that each candidate would have; empty for free text.
         most: tokens that an answer may have.
-        closing: the sentinel that ends the answer in an encoder-decoder's filled slots.
     """
 
     prompt: int
@@ -54,7 +53,6 @@ class Generated:
     source: Source
     legal: tuple[tuple[int, ...], ...]
     most: int
-    closing: int | None = None
 
     @property
     def length(self) -> int:
@@ -80,16 +78,18 @@ def questions(applied: Sequence[Applied], items: Sequence[tuple[int, Example]]) 
 def _question(number: int, applied: Applied, example: Example) -> Question:
     if applied.objective.prediction == "rank":
         return Ranked(number, example, applied.render(example))
-    source, closing = applied.source(example), _closing(applied)
+    source = applied.source(example)
     if isinstance(applied.answers, FreeText):
-        most = applied.answers.max_tokens + (0 if closing is None else 2)  # sentinels around it
-        return Generated(number, example, source, (), most, closing)
+        most = applied.answers.max_tokens + (
+            0 if source.closing is None else 2
+        )  # sentinels around it
+        return Generated(number, example, source, (), most)
     if applied.renderer.frame.family == "causal":
         legal = tuple(applied.candidate_ids(example))
         return Generated(number, example, source, legal, max(len(ids) for ids in legal))
     legal = _decoder_answers(applied.render(example), len(source.decoder))
     most = max(len(ids) for ids in legal) + 1  # so that a longer output shows as one
-    return Generated(number, example, source, legal, most, closing)
+    return Generated(number, example, source, legal, most)
 
 
 def _decoder_answers(rendering: Rendering, begun: int) -> tuple[tuple[int, ...], ...]:
@@ -100,15 +100,3 @@ def _decoder_answers(rendering: Rendering, begun: int) -> tuple[tuple[int, ...],
             row = (*(query.decoder or ()), read.tokens[-1])
             found[read.candidate] = row[begun:]
     return tuple(found[candidate] for candidate in sorted(found))
-
-
-def _closing(applied: Applied) -> int | None:
-    """The sentinel after the last slot, where an encoder-decoder fills slots in its text."""
-    parts = applied.renderer.template.parts
-    sentinels = applied.renderer.frame.tokenizer.sentinels
-    slots = [place for place, part in enumerate(parts) if isinstance(part, Answer)]
-    decoder = [place for place, part in enumerate(parts) if isinstance(part, DecoderStart)]
-    in_text = bool(slots) and (not decoder or slots[0] < decoder[0])
-    if not in_text or applied.renderer.frame.family != "encoder_decoder":
-        return None
-    return sentinels[len(slots)] if len(slots) < len(sentinels) else None

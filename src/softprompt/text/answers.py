@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from softprompt.errors import TemplateError
+
+Slots: TypeAlias = int | Sequence[str | None]
+"""The answer slots of a template: how many, or their names in order, None for one without."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +59,18 @@ class Verbalizer:
     kind: str = "words"
 
     @classmethod
-    def read(cls, words: Mapping[str, Any], slots: int = 1) -> Verbalizer:
+    def read(cls, words: Mapping[str, Any], slots: Slots = 1) -> Verbalizer:
         """From a mapping as users write it: `{positive: great}`, `{positive: [great, good]}`, and
-        for several slots `{positive: [[very, good], [so, fine]]}`.
+        for several slots `{positive: [[very, good], [so, fine]]}`, or, where the template names
+        them, `{positive: {how: very, what: good}}`.
 
         Raises:
             TemplateError: a label without words, or an alternative that does not fill the slots.
         """
         if not words:
             raise TemplateError("answers without labels, expected label words for each label")
-        return cls({str(label): _alternatives(label, w, slots) for label, w in words.items()})
+        names = (None,) * slots if isinstance(slots, int) else tuple(slots) or (None,)
+        return cls({str(label): _alternatives(label, w, names) for label, w in words.items()})
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
         return tuple(self.words)
@@ -82,9 +87,12 @@ class Verbalizer:
         return {"kind": self.kind, "words": words}
 
 
-def _alternatives(label: object, given: object, slots: int) -> tuple[tuple[str, ...], ...]:
+def _alternatives(
+    label: object, given: object, names: Sequence[str | None]
+) -> tuple[tuple[str, ...], ...]:
+    slots = len(names)
     several = given if isinstance(given, list | tuple) else [given]
-    rows = tuple(tuple(row) if isinstance(row, list | tuple) else (row,) for row in several)
+    rows = tuple(_in_order(label, row, names) for row in several)
     if not rows:
         raise TemplateError(f"label '{label}' has no words, expected at least one")
     for row in rows:
@@ -101,6 +109,19 @@ def _alternatives(label: object, given: object, slots: int) -> tuple[tuple[str, 
                 f"expected {slots} non-empty word(s)" + (f", as in {written}" if slots > 1 else "")
             )
     return rows
+
+
+def _in_order(label: object, row: object, names: Sequence[str | None]) -> tuple[Any, ...]:
+    """One alternative's words in the order of the slots."""
+    if not isinstance(row, Mapping):
+        return tuple(row) if isinstance(row, list | tuple) else (row,)
+    if set(row) != set(names):
+        slots = ", ".join("{mask}" if name is None else f"{{mask:{name}}}" for name in names)
+        raise TemplateError(
+            f"label '{label}': words are given for the slots {', '.join(map(str, row))}; the template "
+            f"has {slots}"
+        )
+    return tuple(row[name] for name in names)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from softprompt.text.layout import Words
+from softprompt.text.query import Words
 from softprompt.text.renderer import Renderer
 from softprompt.text.spell import Fields
 from softprompt.text.tokens import Tokenizer

@@ -12,49 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from softprompt.errors import TemplateError
+from softprompt.text.query import Query, Read, Source, Words
 from softprompt.text.render import Context, TokenPiece
 from softprompt.text.spell import Rows, StartTokens
 from softprompt.text.tokens import Encoding, Family, Tokenizer
 
-Words = tuple[tuple[int, ...], ...]
-"""A candidate as token ids: one tuple for each answer slot."""
-
 BARE_SLOT = Context(0, "", "", False)
 """The slot of an encoder-decoder whose template leaves it out: the whole decoder."""
-
-
-@dataclass(frozen=True)
-class Read:
-    """Add up log p(tokens[i] at positions[i]) for one candidate.
-
-    Positions count in `Query.ids`, or in `Query.decoder` where there is one.
-    """
-
-    candidate: int
-    positions: tuple[int, ...]
-    tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Query:
-    """One row for the network, and what is read off it.
-
-    Args:
-        ids: token ids, and −1−r for learned row r.
-        segments: segment id of each.
-        reads: what to read, for one or several candidates.
-        decoder: the decoder's ids, for an encoder-decoder.
-    """
-
-    ids: tuple[int, ...]
-    segments: tuple[int, ...]
-    reads: tuple[Read, ...]
-    decoder: tuple[int, ...] | None = None
-
-    @property
-    def length(self) -> int:
-        """Positions that the network works through for this row."""
-        return len(self.ids) + len(self.decoder or ())
 
 
 @dataclass(frozen=True)
@@ -123,12 +87,13 @@ def lay_out(
 
 def continuation(
     main: Sequence[TokenPiece], decoder: Sequence[TokenPiece] | None, frame: Frame
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """What a generator continues: main ids, their segments, and how the decoder begins."""
+) -> Source:
+    """What a generator continues for an example."""
     if frame.family == "causal":
         line = _line(_before_slot(main), frame, {})
-        return line.ids, line.segments, ()
+        return Source(line.ids, line.segments, ())
     line = _line(main, frame, _one_each(main, frame))
+    closing = None
     if not _slots(main):
         start = frame.decoder_start + _answer_mark(frame)
         begun = _before_slot(decoder or ())
@@ -136,7 +101,9 @@ def continuation(
         start, begun = frame.decoder_start, _before_slot(_text_only(main))
     else:
         start, begun = (*frame.decoder_start, _sentinel(frame, 0)), ()
-    return line.ids, line.segments, start + _line(begun, frame, {}, bare=True).ids
+        closing = _sentinel(frame, len(_slots(main)))
+    opened = start + _line(begun, frame, {}, bare=True).ids
+    return Source(line.ids, line.segments, opened, closing)
 
 
 def check_frame(main_slots: int, frame: Frame) -> None:

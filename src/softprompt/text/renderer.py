@@ -13,14 +13,8 @@ from dataclasses import dataclass, field, replace
 from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, FreeText
 from softprompt.text.binding import check_binding, place_rows, read_joint, with_slot
-from softprompt.text.layout import (
-    BARE_SLOT,
-    Frame,
-    Query,
-    Words,
-    continuation,
-    lay_out,
-)
+from softprompt.text.layout import BARE_SLOT, Frame, continuation, lay_out
+from softprompt.text.query import Query, Source, Words
 from softprompt.text.render import (
     Context,
     TokenPiece,
@@ -75,25 +69,6 @@ class Rendering:
     def length(self) -> int:
         """Positions of all its queries."""
         return sum(query.length for query in self.queries)
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a generator starts from.
-
-    Args:
-        ids: the main sequence; −1−r for learned row r.
-        segments: segment id of each.
-        decoder: what the decoder begins with; −1−r for learned row r.
-        cut: tokens that did not fit and were cut.
-        demonstrations: how many of them fitted.
-    """
-
-    ids: tuple[int, ...]
-    segments: tuple[int, ...]
-    decoder: tuple[int, ...]
-    cut: int = 0
-    demonstrations: int = 0
 
 
 @dataclass(frozen=True)
@@ -219,8 +194,8 @@ class Renderer:
         if self.frame.family == "masked":
             raise TemplateError("a masked backbone fills slots and cannot generate an answer")
         made = self._fit(fields, self._rivals(candidates), demonstrations)
-        ids, segments, decoder = continuation(made.main, made.decoder, self.frame)
-        return Source(ids, segments, decoder, made.cut, made.shown)
+        begun = continuation(made.main, made.decoder, self.frame)
+        return replace(begun, cut=made.cut, demonstrations=made.shown)
 
     def candidate_ids(
         self,

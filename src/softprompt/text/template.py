@@ -115,6 +115,11 @@ class Template:
         return tuple(p for p in self.parts if isinstance(p, Answer))
 
     @property
+    def slot_names(self) -> tuple[str | None, ...]:
+        """The answer slots' names in order, None for one without."""
+        return tuple(part.name for part in self.answers)
+
+    @property
     def has_soft(self) -> bool:
         """Whether the template says itself where learned rows go."""
         return any(isinstance(p, Soft) for p in self.parts)
