@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT
 
 MEGABYTE = 1_000_000
+MODELS = sorted(path for path in (ROOT / "src/softprompt/assets/models").iterdir() if path.is_dir())
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +33,25 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_backbone_data_and_recipes_and_stays_small(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    assert "softprompt/assets/models/tiny-mlm/model.safetensors" in names
+    for folder in MODELS:
+        for file in ("model.safetensors", "config.json", "tokenizer.json", "README.md"):
+            assert f"softprompt/assets/models/{folder.name}/{file}" in names
     assert "softprompt/assets/data/reviews-zh/train.jsonl" in names
-    assert "softprompt/assets/pretraining/tiny-mlm.yaml" in names
-    assert wheel.stat().st_size < 60 * MEGABYTE
+    for recipe in (ROOT / "src/softprompt/assets/pretraining").iterdir():
+        assert f"softprompt/assets/pretraining/{recipe.name}" in names
+    assert wheel.stat().st_size <= 60 * MEGABYTE
     assert not [name for name in names if name.startswith("tests/")]
 
 
-def test_the_shipped_backbone_is_at_most_14_megabytes() -> None:
-    weights = ROOT / "src/softprompt/assets/models/tiny-mlm/model.safetensors"
-    assert weights.stat().st_size <= 14 * MEGABYTE
+def test_the_default_backbone_ships() -> None:
+    assert "tiny-mlm" in [folder.name for folder in MODELS]
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+def test_a_shipped_backbone_is_at_most_14_megabytes(folder: Path) -> None:
+    weights = list(folder.rglob("*.safetensors"))
+    assert [path.name for path in weights] == ["model.safetensors"]
+    assert weights[0].stat().st_size <= 14 * MEGABYTE
 
 
 def test_the_installed_wheel_runs_the_quickstart_offline(wheel: Path, tmp_path: Path) -> None:
@@ -83,3 +93,13 @@ def test_the_installed_wheel_runs_the_quickstart_offline(wheel: Path, tmp_path: 
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "run" / "prompt" / "prompt.safetensors").is_file()
     assert "softprompt predict" in done.stdout
+    listed = subprocess.run(
+        [home / "bin" / "softprompt", "list", "backbones"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert names == [f"softprompt/{folder.name}" for folder in MODELS]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from softprompt.analysis.baselines import bag_of_words, majority
     from softprompt.analysis.neighbours import nearest_words
     from softprompt.backbones.backbone import Backbone
-    from softprompt.backbones.loading import load_backbone, shipped_models
+    from softprompt.backbones.loading import load_backbone
+    from softprompt.backbones.shipped import shipped_models
     from softprompt.data.examples import Example
     from softprompt.data.registry import load_task
     from softprompt.data.task import Task
@@ -87,7 +88,7 @@ _HOMES = {
     "parse_template": "text.template",
     "pretrain": "pretraining.run",
     "read_run": "recipes.run_file",
-    "shipped_models": "backbones.loading",
+    "shipped_models": "backbones.shipped",
     "train": "recipes.train",
 }
 _ELSEWHERE = {"parse_template": "parse"}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from softprompt.backbones.backbone import Backbone
-from softprompt.backbones.loading import load_backbone, shipped_models
+from softprompt.backbones.loading import load_backbone
+from softprompt.backbones.shipped import shipped_models
 from tests.backbones.by_hand import (
     all_logits,
     embedded,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from softprompt.data.registry import TASKS, TaskEntry, TaskFile, load_task, read_entry
+from softprompt.data.known_tasks import TASKS, TaskEntry, TaskFile
+from softprompt.data.registry import load_task, read_entry
 from softprompt.errors import DataError, UsageError
 
 SHIPPED = [name for name, entry in TASKS.items() if entry.shipped]
@@ -31,6 +32,11 @@ def test_an_entry_has_all_that_a_run_needs(entry: TaskEntry) -> None:
     assert entry.template is not None
     assert "{mask}" in entry.template
     assert all("{" + field in entry.template for field in entry.fields)
+    assert set(entry.templates) == {"causal", "encoder_decoder"}
+    assert all("{" + field in own for own in entry.templates.values() for field in entry.fields)
+    assert entry.templates["causal"].endswith("{mask}")
+    # Its decoder answers: no slot in the text that its encoder reads.
+    assert "{mask}" not in entry.templates["encoder_decoder"].partition("{decoder}")[0]
     assert entry.language in ("en", "zh")
     assert entry.source
     assert "train" in entry.files
@@ -132,3 +138,11 @@ def test_eprstmt_takes_dev_out_of_train_and_leaves_no_text_on_both_sides(shared:
     assert all(row.target is None for row in task.examples("unlabelled"))
     third = load_task("eprstmt", folder, variant="3")
     assert [len(third.examples(split)) for split in ("train", "dev", "test")] == [32, 32, 610]
+
+
+def test_tnews_has_its_fifteen_topics(shared: Path) -> None:
+    task = load_task("tnews", official(shared, "fewclue/tnews"))
+    counts = {split: len(task.examples(split)) for split in ("train", "dev", "test")}
+    assert counts == {"train": 948, "dev": 237, "test": 2010}
+    assert {row.target for row in task.examples("test")} == set(task.labels)
+    assert len(task.labels) == 15

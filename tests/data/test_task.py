@@ -277,6 +277,14 @@ def test_the_content_hash_follows_every_value() -> None:
     assert all(len(h) == 16 for h in hashes)
 
 
+def test_a_family_may_have_a_template_of_its_own() -> None:
+    task = made(template="{text} {mask}.", templates={"causal": "{text} {mask}"})
+    assert task.template_for("causal") == "{text} {mask}"
+    assert task.template_for("masked") == task.template_for("encoder_decoder") == "{text} {mask}."
+    with pytest.raises(UsageError, match="templates: 'casual'"):
+        made(templates={"casual": "{text} {mask}"})
+
+
 def test_importing_the_data_layer_loads_nothing_heavy() -> None:
     program = "import softprompt.data.registry, sys; print(*sys.modules)"
     out = subprocess.run(

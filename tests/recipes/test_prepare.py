@@ -11,10 +11,40 @@ from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
 from softprompt.text.answers import FreeText, OwnCandidates, Poles, Verbalizer
 from tests.small_runs import write_jsonl, write_run_yaml
+from tests.tiny_models import save_checkpoint
 
 
 def settings(here: Path, bert: Path, **changes: Any) -> RunSettings:
     return read_run(write_run_yaml(here, bert, **changes))
+
+
+@pytest.mark.parametrize(
+    ("name", "template"),
+    [
+        ("bert", "{text}总体评价是{mask}的。"),
+        ("llama", "{text}总体评价是{mask}"),
+        ("t5-1.1", "{text}{decoder}总体评价是{mask}"),
+    ],
+)
+def test_a_named_task_is_asked_as_suits_the_family(
+    tmp_path: Path, name: str, template: str
+) -> None:
+    folder = str(save_checkpoint(name, tmp_path / name))
+    given = {"backbone": folder, "task": "softprompt/reviews-zh", "train_limit": 4}
+    assert prepare(RunSettings.read(given)).template == template
+    own = prepare(RunSettings.read({**given, "template": "{text}：{mask}"}))
+    assert own.template == "{text}：{mask}"
+
+
+def test_words_of_named_slots_are_given_by_name(here: Path, bert: Path) -> None:
+    words = {
+        "positive": {"what": "great", "how": "very"},
+        "negative": [{"how": "so", "what": "bad"}, {"how": "so", "what": "dull"}],
+    }
+    run = settings(here, bert, words=words, template="{review} It was {mask:how} {mask:what}.")
+    assert [word.word for word in prepare(run).words] == ["so … bad", "so … dull", "very … great"]
+    with pytest.raises(SettingsError, match="words of 'positive': expected a word"):
+        settings(here, bert, words={**words, "positive": {"what": 1, "how": "very"}})
 
 
 def test_dev_comes_out_of_train_with_labels_in_proportion(here: Path, bert: Path) -> None:

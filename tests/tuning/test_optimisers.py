@@ -209,6 +209,23 @@ def test_state_of_another_run_is_refused(tensors: dict[str, torch.Tensor], messa
         load_state_tensors(build(two_parameters(), OptimiserSettings(), rms=1.0), tensors)
 
 
+def test_the_factored_state_of_torchs_own_adafactor_comes_back_bit_for_bit():
+    whole, first, resumed = (torch.optim.Adafactor(two_parameters(), lr=0.01) for _ in range(3))
+    take_steps(whole, 0, 4)
+    take_steps(first, 0, 2)
+    with torch.no_grad():
+        for own, other in zip(
+            resumed.param_groups[0]["params"], first.param_groups[0]["params"], strict=True
+        ):
+            own.copy_(other)
+    load_state_tensors(resumed, state_tensors(first))
+    take_steps(resumed, 2, 4)
+    for own, other in zip(
+        resumed.param_groups[0]["params"], whole.param_groups[0]["params"], strict=True
+    ):
+        assert torch.equal(own, other)
+
+
 def test_state_of_another_optimiser_is_refused():
     adamw = build(two_parameters(), OptimiserSettings(name="adamw"), rms=1.0)
     take_steps(adamw, 0, 1)

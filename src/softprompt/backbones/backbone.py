@@ -46,7 +46,7 @@ class Backbone:
     """A frozen language model of any family.
 
     Args:
-        name: as the user wrote it.
+        name: as the user wrote it; of a shipped one with its variant.
         model: a transformers model with its language-model head.
         config: the model's config.
         tokenizer: the renderer's tokenizer.

@@ -1,13 +1,13 @@
 """Find a model by name or path and load it, or say in one sentence why not.
 
 A path, or a `softprompt/…` name that ships in the package, is resolved before any call to the hub;
-without a network the hub is tried once.
+without a network the hub is tried once. Knows no shipped name: `shipped.py` does.
 """
 
 from __future__ import annotations
 
 import warnings
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import nn
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.fingerprint import identity_of
 from softprompt.backbones.input_path import probe_ids
+from softprompt.backbones.shipped import PREFIX, shipped_folder, shipped_models, shipped_name
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import REFUSED_IN_F16, family_of, traits_of
 from softprompt.errors import BackboneError
@@ -36,12 +37,19 @@ _AUTO_CLASSES: dict[Family, str] = {
 }
 
 
-def shipped_models() -> list[str]:
-    """Names of the backbones that lie in the package."""
-    folder = resources.files("softprompt") / "assets" / "models"
-    if not folder.is_dir():
-        return []
-    return sorted(f"softprompt/{entry.name}" for entry in folder.iterdir() if entry.is_dir())
+@dataclass(frozen=True)
+class _Found:
+    """Where a model is.
+
+    Args:
+        name: as it is recorded: what the user wrote, of a shipped backbone with its variant.
+        source: the folder or hub name to load from.
+        local: whether the hub need not be asked.
+    """
+
+    name: str
+    source: str
+    local: bool
 
 
 def load_backbone(
@@ -54,7 +62,8 @@ def load_backbone(
     """Load a frozen language model.
 
     Args:
-        name: a folder, `softprompt/…` for one that ships in the package, or a name on the hub.
+        name: a folder, `softprompt/…` for one that ships in the package (`softprompt/tiny-t5@span`
+            for one of its variants), or a name on the hub.
         family: needed only for a model that belongs to two.
         precision: `auto` is f32 on the CPU; on an accelerator bf16, or f32 for a f32 checkpoint.
         device: `cpu`, `cuda`, …; by default an accelerator where there is one.
@@ -62,9 +71,10 @@ def load_backbone(
         BackboneError: not found, without the head it needs, without a fast tokenizer, in a
             precision in which it cannot run, or for a device that is not there.
     """
-    source, local = _resolve(str(name))
+    found = _resolve(str(name))
+    called, source, local = found.name, found.source, found.local
     place = _place(device)
-    config = _config(source, str(name), local)
+    config = _config(source, called, local)
     kind = family or family_of(config)
     stored = _stored_precision(config)
     dtype = _precision(precision, stored, place, config)
@@ -76,19 +86,17 @@ def load_backbone(
         not exact
     ):  # the fingerprint is of the stored bytes, which the narrower weights no longer tell
         width = int(model.get_input_embeddings().weight.shape[1])
-        identity = identity_of(
-            model, config, name=str(name), family=kind, width=width, stored=stored
-        )
+        identity = identity_of(model, config, name=called, family=kind, width=width, stored=stored)
         narrow(model, dtype)
     check_finite(model, source)
     model = model.requires_grad_(False).eval().to(place)
-    ids = probe_ids(tokenizer, model, str(name)).to(place)
+    ids = probe_ids(tokenizer, model, called).to(place)
     return Backbone(
-        name=str(name),
+        name=called,
         model=model,
         config=config,
         tokenizer=tokenizer,
-        traits=traits_of(model, config, kind, ids, str(name)),
+        traits=traits_of(model, config, kind, ids, called),
         stored=stored,
         identity=identity,
     )
@@ -104,27 +112,27 @@ def _place(device: str | None) -> torch.device:
         raise BackboneError(f"device '{named}' cannot be used: {first}") from error
 
 
-def _resolve(name: str) -> tuple[str, bool]:
-    """The folder or hub name to load from, and whether it is local."""
+def _resolve(name: str) -> _Found:
+    """Where to load from: a folder first, then what ships, then the hub."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise BackboneError(f"{folder} holds no config.json: expected a model folder")
-        return str(folder), True
-    if name.startswith("softprompt/"):
-        short = name.removeprefix("softprompt/").partition("@")[0]
-        shipped = resources.files("softprompt") / "assets" / "models" / short
-        if not shipped.is_dir():
-            there = ", ".join(shipped_models()) or "none"
-            raise BackboneError(f"no backbone '{name}' ships in the package; there: {there}")
-        return str(shipped), True
+        return _Found(name, str(folder), True)
+    if name.startswith(PREFIX):
+        whole = shipped_name(name)
+        return _Found(whole, str(shipped_folder(whole)), True)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise BackboneError(f"{name}: no such folder")
-    return _reach_hub(name)
+    return _Found(name, name, _is_cached_only(name))
 
 
-def _reach_hub(name: str) -> tuple[str, bool]:
-    """The hub if it answers one short request, else a cached snapshot if there is one."""
+def _is_cached_only(name: str) -> bool:
+    """False where the hub answers one short request, True where there is a cached snapshot only.
+
+    Raises:
+        BackboneError: neither.
+    """
     from huggingface_hub import HfApi, constants, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -138,7 +146,7 @@ def _reach_hub(name: str) -> tuple[str, bool]:
     if not constants.HF_HUB_OFFLINE:
         try:
             HfApi().model_info(name, timeout=5)
-            return name, False
+            return False
         except HfHubHTTPError as error:
             status = error.response.status_code if error.response is not None else None
             why = f"the hub answered {status}: {'no such model' if status in (401, 404) else error}"
@@ -152,7 +160,7 @@ def _reach_hub(name: str) -> tuple[str, bool]:
                 raise
             why = f"the hub cannot be reached ({type(error).__name__})"
     if cached:
-        return name, True
+        return True
     raise BackboneError(
         f"'{name}' is no folder here, is not in the local cache, and {why}; give the path of a "
         f"model folder, or one that ships in the package: {', '.join(shipped_models()) or 'none'}"

@@ -23,7 +23,7 @@ def catalogue() -> Mapping[str, Callable[[], Rows]]:
 
 
 def _tasks() -> Rows:
-    from softprompt.data.registry import TASKS
+    from softprompt.data.known_tasks import TASKS
 
     return [
         (
@@ -31,15 +31,26 @@ def _tasks() -> Rows:
             entry.language or "",
             "ships" if entry.shipped else "your files",
             entry.template or "",
+            *(f"{family.replace('_', '-')}: {own}" for family, own in entry.templates.items()),
         )
         for name, entry in TASKS.items()
     ]
 
 
 def _backbones() -> Rows:
-    from softprompt.backbones.loading import shipped_models
+    from softprompt.backbones.shipped import describe, shipped_models
 
-    return [(name, "ships") for name in shipped_models()]
+    found = [describe(name) for name in shipped_models()]
+    return [
+        (
+            one.name,
+            one.family.replace("_", "-"),
+            f"{one.parameters:,} parameters",
+            f"{one.n_bytes / 1e6:.1f} MB",
+            f"= {one.short}" if one.short not in (None, one.name) else "",
+        )
+        for one in found
+    ]
 
 
 def _methods() -> Rows:

@@ -41,8 +41,8 @@ def examine() -> dict[str, Rows]:
 
 def _own() -> Rows:
     import softprompt
-    from softprompt.backbones.loading import shipped_models
-    from softprompt.data.registry import TASKS
+    from softprompt.backbones.shipped import shipped_models
+    from softprompt.data.known_tasks import TASKS
 
     shipped = [name for name, entry in TASKS.items() if entry.shipped]
     return [

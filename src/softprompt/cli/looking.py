@@ -63,7 +63,7 @@ def show(
 
 
 def _is_task(name: str) -> bool:
-    from softprompt.data.registry import TASKS
+    from softprompt.data.known_tasks import TASKS
 
     return name in TASKS
 
@@ -180,6 +180,7 @@ def _show_task(name: str, folder: Path | None) -> None:
             ("language", task.language or "not named"),
             ("fields", ", ".join(task.fields)),
             ("template", task.template or "none"),
+            *((f"… {family.replace('_', '-')}", own) for family, own in task.templates.items()),
             *(("answer", f"{k} ← {', '.join(v)}") for k, v in (task.words or {}).items()),
             ("metrics", ", ".join(task.metrics)),
         ]

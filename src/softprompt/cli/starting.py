@@ -24,7 +24,7 @@ def quickstart(
     ] = None,
     lang: Annotated[str, typer.Option("--lang", help="en or zh: data and messages.")] = "en",
     backbone: Annotated[
-        str | None, typer.Option("--backbone", help="Another masked backbone.")
+        str | None, typer.Option("--backbone", help="Another one, of any family.")
     ] = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Training steps.")] = None,
     out: Annotated[
@@ -38,6 +38,7 @@ def quickstart(
     \b
     softprompt quickstart
     softprompt quickstart --lang zh "这家店再也不来了"
+    softprompt quickstart --backbone softprompt/tiny-t5
     """
     if lang not in ("en", "zh"):
         raise SettingsError(f"--lang {lang}: expected en or zh")

@@ -239,7 +239,8 @@ def _task(
     files: Path | None,
 ) -> Task:
     """The labelled data that are meant."""
-    from softprompt.data.registry import TASKS, load_task
+    from softprompt.data.known_tasks import TASKS
+    from softprompt.data.registry import load_task
     from softprompt.recipes.prepare import file_task, run_task
     from softprompt.recipes.run_file import CONFIG, read_run
     from softprompt.recipes.schema import FileTask

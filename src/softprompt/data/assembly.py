@@ -32,7 +32,7 @@ class TaskOptions(TypedDict, total=False):
     strip: drop white space around texts (default True).
     skip_bad_rows: pass over bad rows and report them in `Task.skipped` (default False).
     lazy: read a split when first asked for it, not now (needs `labels`; default False).
-    name, metrics, template, words, language, source: see `Task`.
+    name, metrics, template, templates, words, language, source: see `Task`.
     """
 
     columns: Mapping[str, str] | None
@@ -48,6 +48,7 @@ class TaskOptions(TypedDict, total=False):
     name: str | None
     metrics: Sequence[str] | None
     template: str | None
+    templates: Mapping[str, str] | None
     words: Mapping[str, str | Sequence[str]] | None
     language: str | None
     source: str | None
@@ -68,6 +69,7 @@ class Parts:
     words: Mapping[str, tuple[str, ...]] | None
     language: str | None
     source: str
+    templates: Mapping[str, str]
 
 
 def assemble(
@@ -133,6 +135,7 @@ def assemble(
         words=None if words is None else {label: _words(words[label]) for label in words},
         language=options.get("language"),
         source=options.get("source") or first,
+        templates=options.get("templates") or {},
     )
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Unpack, get_args
 
 from softprompt.data.assembly import Parts, TaskOptions, assemble
 from softprompt.data.columns import KINDS, Kind, did_you_mean, listed
@@ -29,6 +29,7 @@ from softprompt.data.metrics import check_metric
 from softprompt.data.readers import FrameSource, RowSource
 from softprompt.data.sampling import k_shot, permutation, stratified_split
 from softprompt.errors import UsageError
+from softprompt.text.tokens import Family
 
 if TYPE_CHECKING:
     import pandas
@@ -49,6 +50,7 @@ class Task:
         metrics: names from `softprompt.data.metrics.METRICS`; the first one selects.
         bounds: lowest and highest number, for kind "number".
         template: one to start from, or None.
+        templates: family of backbones to its own, where `template`, a cloze, does not suit it.
         words: label to the words that may stand for it, or None.
         language: such as "en" or "zh", or None.
         source: where the rows come from and under what terms.
@@ -65,6 +67,7 @@ class Task:
     words: Mapping[str, tuple[str, ...]] | None = None
     language: str | None = None
     source: str = ""
+    templates: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -73,6 +76,8 @@ class Task:
             raise UsageError("metrics: expected at least one; the first one selects")
         for name in self.metrics:
             check_metric(name, self.kind, self.labels)
+        if strange := set(self.templates) - set(get_args(Family)):
+            raise UsageError(f"templates: {listed(strange)}: no families of {get_args(Family)}")
         for label, words in (self.words or {}).items():
             if label not in self.labels:
                 hint = did_you_mean(label, self.labels)
@@ -118,6 +123,10 @@ class Task:
             text = json.dumps(cells, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
             digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
         return digest.hexdigest()[:16]
+
+    def template_for(self, family: Family) -> str | None:
+        """The template to start from on a backbone of this family, or None."""
+        return self.templates.get(family, self.template)
 
     # Other tasks from this one
 

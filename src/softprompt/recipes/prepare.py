@@ -21,9 +21,9 @@ from softprompt.errors import DataError, SettingsError, UsageError
 from softprompt.inference.applied import Applied
 from softprompt.recipes.schema import FileTask, RunSettings
 from softprompt.recipes.watching import Fact
-from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
+from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
 from softprompt.text.checks import WordReport, check_words
-from softprompt.text.template import Template, parse
+from softprompt.text.template import parse
 from softprompt.tuning.run import Job, bind, job_template
 
 DEV_SHARE, MOST_DEV = 0.1, 1_000
@@ -75,22 +75,28 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(settings: RunSettings) -> Prepared:
+def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared:
     """Load data and backbone, bind the template.
 
+    Args:
+        backbone: the one that the settings name, where it is loaded already.
     Raises:
         UsageError: anything that does not fit; says which.
     """
     data = run_task(settings)
     task = data.task
-    parsed = _template(settings, task)
-    answers = run_answers(settings, task, len(parsed.answers))
-    backbone = load_backbone(
-        settings.backbone,
-        family=settings.family,
-        precision=settings.precision,
-        device=settings.device,
-    )
+    given = parse(settings.template) if settings.template is not None else None
+    if given is not None:  # what is wrong with the words is found before the backbone is loaded
+        run_answers(settings, task, given.slot_names)
+    if backbone is None:
+        backbone = load_backbone(
+            settings.backbone,
+            family=settings.family,
+            precision=settings.precision,
+            device=settings.device,
+        )
+    parsed = given or job_template(Job(task, settings.method), backbone.family)
+    answers = run_answers(settings, task, parsed.slot_names)
     applied = bind(
         backbone,
         task,
@@ -225,9 +231,11 @@ def file_task(files: FileTask) -> Task:
     return task
 
 
-def run_answers(settings: RunSettings, task: Task, slots: int) -> Answers | None:
+def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | None:
     """The answers that the settings name, or None for the task's own.
 
+    Args:
+        slots: those of the template.
     Raises:
         SettingsError: words for a label that the task does not have, or a label without words.
     """
@@ -251,7 +259,7 @@ def run_answers(settings: RunSettings, task: Task, slots: int) -> Answers | None
     missing = [label for label in task.labels if label not in settings.words]
     if missing:
         raise SettingsError(f"words: none are given for {listed(missing)}")
-    return Verbalizer.read({label: settings.words[label] for label in task.labels}, max(1, slots))
+    return Verbalizer.read({label: settings.words[label] for label in task.labels}, slots or 1)
 
 
 def make_jobs(prepared: Prepared, folders: Mapping[int, Path]) -> list[Job]:
@@ -301,12 +309,6 @@ def run_facts(prepared: Prepared) -> list[Fact]:
         Fact("cut", f"{prepared.cut[0]} of the first {prepared.cut[1]:,} training examples"),
     ]
     return facts
-
-
-def _template(settings: RunSettings, task: Task) -> Template:
-    if settings.template is not None:
-        return parse(settings.template)
-    return job_template(Job(task, settings.method))
 
 
 def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:

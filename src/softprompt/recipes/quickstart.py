@@ -1,13 +1,13 @@
 """The first minute: a shipped backbone, a shipped data set, a prompt learned and used.
 
-Tells the walk-through of prompt tuning on a cloze as it happens. Prints nothing: each line goes to
-`say`, each step to the watcher.
+Tells the walk-through of prompt tuning as it happens, on a backbone of any family. Prints nothing:
+each line goes to `say`, each step to the watcher.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +17,16 @@ from pydantic import Field
 from softprompt.analysis.accounts import n_bytes, percent
 from softprompt.analysis.baselines import bag_of_words, majority
 from softprompt.analysis.neighbours import nearest_words
-from softprompt.analysis.views import view_queries
-from softprompt.inference.evaluate import evaluate
+from softprompt.analysis.views import QueryView, view_queries, view_source
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.examples import Example
+from softprompt.data.registry import load_task
+from softprompt.inference.applied import Applied
+from softprompt.inference.evaluate import Evaluation, evaluate
 from softprompt.inference.predictor import Predictor
 from softprompt.recipes.prepare import Prepared, prepare
+from softprompt.recipes.quickstart_courses import course_for
 from softprompt.recipes.quickstart_words import SENTENCES, WORDS, Words
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import Trained, train
@@ -42,14 +48,11 @@ class QuickstartSettings(Settings):
         description="language to task",
     )
     length: int = Field(default=20, description="learned rows")
-    init: str = "labels"
-    steps: int = 150
-    batch_size: int = 16
-    optimiser: dict[str, Any] = Field(
-        default={"name": "adamw", "learning_rate": 0.1, "schedule": "linear"},
-        description="as in a run file",
-    )
-    evaluate_every: int = 25
+    init: str | None = Field(default=None, description="else as in COURSES; so the next ones")
+    steps: int | None = None
+    batch_size: int | None = None
+    evaluate_every: int | None = None
+    optimiser: dict[str, Any] | None = Field(default=None, description="as in a run file")
     seed: int = 0
     shown_rows: int = Field(default=4, description="data rows to show")
     shown_neighbours: int = Field(
@@ -95,10 +98,12 @@ def quickstart(
     began = time.monotonic()
     say(words.greeting)
     say(words.loading.format(backbone=settings.backbone))
-    prepared = prepare(run_settings(settings, lang, folder))
+    backbone = load_backbone(settings.backbone)
+    prepared = prepare(run_settings(settings, lang, folder, backbone), backbone)
     _introduce(prepared, settings, words, voice)
     zero = _zero_shot(prepared)
-    say(words.zero_shot.format(**{split: f"{value:.3f}" for split, value in zero.items()}))
+    metric = prepared.task.metrics[0]
+    say(words.zero_shot.format(**{s: f"{found.metrics[metric]:.3f}" for s, found in zero.items()}))
     say("")
     training = prepared.settings.training
     say(words.training.format(steps=training.steps, batch=training.batch_size))
@@ -111,19 +116,29 @@ def quickstart(
     return trained
 
 
-def run_settings(settings: QuickstartSettings, lang: str, folder: Path) -> RunSettings:
+def run_settings(
+    settings: QuickstartSettings, lang: str, folder: Path, backbone: Backbone
+) -> RunSettings:
     """The run behind the quickstart: its config.yaml can be changed and trained again."""
+    course = course_for(backbone.name, backbone.family)
+    task = load_task(settings.data[lang])
     return RunSettings.read(
         {
-            "backbone": settings.backbone,
-            "task": settings.data[lang],
-            "method": {"name": "prompt_tuning", "length": settings.length, "init": settings.init},
-            "training": {
-                "steps": settings.steps,
-                "batch_size": settings.batch_size,
-                "evaluate_every": settings.evaluate_every,
-                "optimiser": settings.optimiser,
+            "backbone": backbone.name,
+            "task": task.name,
+            "template": task.template_for(course.asked_as or backbone.family),
+            "method": {
+                "name": "prompt_tuning",
+                "length": settings.length,
+                "init": settings.init or course.init,
             },
+            "training": {
+                "steps": settings.steps or course.steps,
+                "batch_size": settings.batch_size or course.batch_size,
+                "evaluate_every": settings.evaluate_every or course.evaluate_every,
+                "optimiser": settings.optimiser or dict(course.optimiser),
+            },
+            "objective": dict(course.objective),
             "seeds": [settings.seed],
             "out": str(folder.absolute()),
         },
@@ -158,17 +173,26 @@ def _introduce(
     )
     voice.say("")
     shortest = min(train_rows, key=lambda row: sum(len(str(v)) for v in row.fields.values()))
-    rendering = prepared.applied.render(shortest)
+    view = _view(prepared.applied, shortest)
     voice.say(words.sees.format(rows=prepared.applied.renderer.total_rows))
-    voice.say(f"  {view_queries(prepared.applied, rendering.queries)[0].line()}")
+    voice.say(f"  {view.line()}")
+    if view.decoder:
+        voice.say(f"  {words.decoder.format(begun=view.decoder_line())}")
     pairs = "  ".join(f"{w.word} → {w.label}" for w in prepared.words)
-    voice.say(f"  {words.candidates.format(words=pairs)}")
+    voice.say(f"  {words.candidates[backbone.family].format(words=pairs)}")
     for warning in prepared.warnings:
         voice.watcher.warning(warning)
     voice.say("")
 
 
-def _zero_shot(prepared: Prepared) -> dict[str, float]:
+def _view(applied: Applied, example: Example) -> QueryView:
+    """The example with its slot to fill, or up to where the answer begins."""
+    if applied.renderer.frame.family == "masked":
+        return view_queries(applied, applied.render(example).queries)[0]
+    return view_source(applied, applied.source(example))
+
+
+def _zero_shot(prepared: Prepared) -> dict[str, Evaluation]:
     """The template alone, on dev and test."""
     task, s = prepared.task, prepared.settings
     applied = bind(
@@ -180,16 +204,14 @@ def _zero_shot(prepared: Prepared) -> dict[str, float]:
         render=s.render.resolved(),
     )
     return {
-        split: evaluate(
-            prepared.backbone, applied, task.examples(split), task.metrics, task.labels
-        ).metrics[task.metrics[0]]
+        split: evaluate(prepared.backbone, applied, task.examples(split), task.metrics, task.labels)
         for split in ("dev", "test")
     }
 
 
 def _results(
     trained: Trained,
-    zero: dict[str, float],
+    zero: Mapping[str, Evaluation],
     settings: QuickstartSettings,
     words: Words,
     voice: Voice,
@@ -201,7 +223,7 @@ def _results(
         beside = {"words": bag_of_words(task), **beside}
     rows = [
         ("prompt", {split: run.metrics[split][metric] for split in ("dev", "test")}),
-        ("zero", zero),
+        ("zero", {split: found.metrics[metric] for split, found in zero.items()}),
         *((name, {s: b.metrics[s][metric] for s in ("dev", "test")}) for name, b in beside.items()),
     ]
     counts = {split: len(task.examples(split)) for split in ("dev", "test")}
@@ -214,6 +236,18 @@ def _results(
         [title.format(**counts) for title in words.head],
     )
     voice.say("")
+    asked = {"prompt": run.evaluations["test"].beside, "zero": zero["test"].beside}
+    if all(asked.values()):
+        names = (f"rank_{metric}", f"greedy_{metric}", "illegal")
+        voice.say(words.ways)
+        voice.table(
+            [
+                (f"  {words.rows[row]}", *(f"{beside[name]:.3f}" for name in names))
+                for row, beside in asked.items()
+            ],
+            words.ways_head,
+        )
+        voice.say("")
 
 
 def _predictions(trained: Trained, sentences: Sequence[str], words: Words, voice: Voice) -> None:

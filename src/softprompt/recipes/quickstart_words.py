@@ -12,14 +12,18 @@ from types import MappingProxyType
 
 @dataclass(frozen=True)
 class Words:
-    """The sentences of one language; {…} is filled in."""
+    """The sentences of one language; {…} is filled in.
+
+    `candidates` has one for each family of backbones; `decoder` and `ways` are of an encoder-decoder.
+    """
 
     greeting: str
     loading: str
     backbone: str
     data: str
     sees: str
-    candidates: str
+    decoder: str
+    candidates: Mapping[str, str]
     zero_shot: str
     training: str
     results: str
@@ -30,6 +34,8 @@ class Words:
     next_steps: str
     head: tuple[str, str, str]
     rows: Mapping[str, str]
+    ways: str
+    ways_head: tuple[str, str, str, str]
     colon: str
 
 
@@ -43,7 +49,14 @@ WORDS: Mapping[str, Words] = MappingProxyType(
             "width {width} = {learned} numbers ({share}).",
             data="Some rows of {task} ({train} to learn from, {dev} for dev, {test} for test):",
             sees="What the model sees; [P1] … [P{rows}] are learned, everything else stays:",
-            candidates="Read at the answer slot: {words}",
+            decoder="The decoder goes on from: {begun}",
+            candidates=MappingProxyType(
+                {
+                    "masked": "Read at the answer slot: {words}",
+                    "causal": "Compared as what comes next: {words}",
+                    "encoder_decoder": "Compared as the decoder's answer: {words}",
+                }
+            ),
             zero_shot="Without learned rows (zero-shot): dev {dev}, test {test}",
             training="Learning for {steps} steps of {batch} examples:",
             results="Accuracy (the kept step is the best on dev; test was not looked at before):",
@@ -63,6 +76,9 @@ WORDS: Mapping[str, Words] = MappingProxyType(
                     "majority": "majority class",
                 }
             ),
+            ways="Two ways to ask the decoder (test): rank compares the words; greedy lets it write, "
+            "and what is none of the words is illegal:",
+            ways_head=("", "rank accuracy", "greedy accuracy", "illegal outputs"),
             colon=": ",
         ),
         "zh": Words(
@@ -72,7 +88,14 @@ WORDS: Mapping[str, Words] = MappingProxyType(
             "向量，共 {learned} 个数（{share}）。",
             data="{task} 中的几条数据（训练 {train} 条，验证 {dev} 条，测试 {test} 条）：",
             sees="模型看到的输入；[P1] … [P{rows}] 是学到的向量，其余都不变：",
-            candidates="在答案位置读取的词：{words}",
+            decoder="解码器从这里接着写：{begun}",
+            candidates=MappingProxyType(
+                {
+                    "masked": "在答案位置读取的词：{words}",
+                    "causal": "比较接下来是哪个词：{words}",
+                    "encoder_decoder": "比较解码器回答的是哪个词：{words}",
+                }
+            ),
             zero_shot="没有学到的向量时（零样本）：验证 {dev}，测试 {test}",
             training="学习 {steps} 步，每步 {batch} 条：",
             results="准确率（保留验证集上最好的一步；在此之前没有看过测试集）：",
@@ -90,6 +113,9 @@ WORDS: Mapping[str, Words] = MappingProxyType(
                     "majority": "多数类",
                 }
             ),
+            ways="解码器的两种作答方式（测试）：排序是比较各个词；贪心是让它自己写，写出的不是其中任何一个词"
+            "就算非法：",
+            ways_head=("", "排序准确率", "贪心准确率", "非法输出"),
             colon="：",
         ),
     }

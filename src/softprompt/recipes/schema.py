@@ -125,7 +125,9 @@ class RunSettings(Settings):
     ] = Field(description="a name (softprompt list tasks), or your own files: {train: …, …}")
     template: str | None = Field(default=None, description="else the task's own")
     words: Annotated[dict[str, Any] | None, BeforeValidator(_text_keys)] = Field(
-        default=None, description="label: word, or [words]; else the task's own, else the labels"
+        default=None,
+        description="label: word, or [words], or {slot: word} of {mask:slot}; else the task's own, "
+        "else the labels",
     )
     answers: Literal["auto", "words", "candidates", "text"] = Field(
         default="auto", description="label words, the example's own candidates, or free text"
@@ -242,6 +244,8 @@ class RunSettings(Settings):
 
 def _words_in(given: Any) -> list[Any]:
     """All words of a label, however deep: a word, words, or several for several slots each."""
+    if isinstance(given, Mapping):
+        given = list(given.values())
     if not isinstance(given, list):
         return [given]
     return [word for inner in given for word in _words_in(inner)]

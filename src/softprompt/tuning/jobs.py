@@ -20,9 +20,10 @@ from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.methods.method import Method, Scene
-from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
+from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
 from softprompt.text.renderer import RenderSettings
 from softprompt.text.template import Template, parse
+from softprompt.text.tokens import Family
 from softprompt.tuning.fit import Fit, FitData
 from softprompt.tuning.settings import TrainingSettings
 
@@ -41,7 +42,7 @@ class Job:
         task: with a train split; a dev split selects the step that is kept.
         method: its settings.
         seed: of initialisation, data order and dropout.
-        template: source; the task's own where none is given.
+        template: source; the task's own for the backbone's family where none is given.
         words: label to word or words; the task's own, else the labels themselves.
         answers: what stands in the answer slot, instead of `words`.
         objective, training, render: settings; the method's own training defaults where none.
@@ -89,12 +90,12 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         UsageError: a task, template or setting that does not fit; says which.
     """
     task, method = job.task, job.method
-    template = job_template(job)
+    template = job_template(job, backbone.family)
     applied = bind(
         backbone,
         task,
         template,
-        job.answers or answers_of(task, len(template.answers), job.words),
+        job.answers or answers_of(task, template.slot_names, job.words),
         job.objective,
         n_rows=method.n_rows(template.explicit_length),
         render=job.render,
@@ -136,14 +137,14 @@ def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
     return plain
 
 
-def job_template(job: Job) -> Template:
-    """The job's template, or its task's.
+def job_template(job: Job, family: Family) -> Template:
+    """The job's template, or its task's for a family of backbones.
 
     Raises:
         SettingsError: neither has one.
         TemplateError: it cannot be read.
     """
-    source = job.template or job.task.template
+    source = job.template or job.task.template_for(family)
     if not source:
         raise SettingsError(
             f"task '{job.task.name}' has no template of its own: give one, for example "
@@ -177,7 +178,7 @@ def bind(
             f"template field '{unknown[0]}': task '{task.name}' has the fields "
             f"{', '.join(task.fields)}"
         )
-    answers = answers or answers_of(task, len(template.answers))
+    answers = answers or answers_of(task, template.slot_names)
     if isinstance(answers, Verbalizer) and set(answers.words) != set(task.labels):
         raise SettingsError(
             f"words are given for {', '.join(answers.words)}; task '{task.name}' has the labels "
@@ -187,11 +188,11 @@ def bind(
     return apply(backbone, template, answers, resolved, n_rows=n_rows, settings=render)
 
 
-def answers_of(task: Task, slots: int, words: Mapping[str, Any] | None = None) -> Answers:
+def answers_of(task: Task, slots: Slots, words: Mapping[str, Any] | None = None) -> Answers:
     """What may stand in a task's answer slots.
 
     Args:
-        slots: how many the template has.
+        slots: those of the template.
         words: label to word or words, instead of the task's own; the labels themselves where there
             are none. For a number, the words of its lower and its upper end.
     Raises:
@@ -200,7 +201,7 @@ def answers_of(task: Task, slots: int, words: Mapping[str, Any] | None = None) -
     """
     given = words or task.words
     if task.kind == "label":
-        return Verbalizer.read(given or {label: label for label in task.labels}, max(1, slots))
+        return Verbalizer.read(given or {label: label for label in task.labels}, slots or 1)
     if task.kind == "number":
         if given is None or len(given) != 2 or task.bounds is None:
             raise SettingsError(

@@ -284,8 +284,10 @@ def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: Mapping[str, T
                 f"{len(parameters) - 1}|; the checkpoint is of another run"
             )
         shape = parameters[int(index)].shape
-        # one number, a whole moment, the row means or the column means
-        if tensor.shape not in ((), shape, shape[:-1], shape[:-2] + shape[-1:]):
+        # one number, a whole moment, the row means or the column means (torch's keep a side of 1)
+        rows, columns = shape[:-1], shape[:-2] + shape[-1:]
+        kept = ((*shape[:-1], 1), (*shape[:-2], 1, *shape[-1:]))
+        if tensor.shape not in ((), shape, rows, columns, *kept):
             raise RunError(
                 f"optimiser: state '{key}' has shape {list(tensor.shape)}, its parameter "
                 f"{list(shape)}; the checkpoint is of another run"

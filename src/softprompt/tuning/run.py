@@ -88,7 +88,7 @@ def fit(
         task: with a train split; a dev split selects the step that is kept.
         method: for example `PromptTuning(length=20)`.
         seed: of initialisation, data order and dropout; the same seed gives the same prompt.
-        template: the task's own where none is given.
+        template: the task's own for the backbone's family where none is given.
         words: label to word or words; the task's own where none are given.
         answers: instead of `words`.
         objective: how candidates are scored and trained, and how a prediction is made.
