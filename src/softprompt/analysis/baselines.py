@@ -81,13 +81,8 @@ def bag_of_words(task: Task) -> Baseline:
         DataError: train holds one label only, or no words.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
 
     _check_labels(task)
-    train = task.examples("train")
-    golds = _golds(train)
-    if len(set(golds)) < 2:
-        raise DataError(f"bag of words: train holds the label '{golds[0]}' only, expected two")
     chinese = is_chinese(task)
     vectorizer = (
         TfidfVectorizer(analyzer="char", ngram_range=(1, 3))
@@ -95,33 +90,74 @@ def bag_of_words(task: Task) -> Baseline:
         else TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b")
     )
     try:
-        features = vectorizer.fit_transform(_texts(train))
+        features = {"train": vectorizer.fit_transform(texts_of(task.examples("train")))}
     except ValueError:  # scikit-learn's word for a vocabulary that is empty
         raise DataError("bag of words: the texts of train hold no words at all") from None
-    splits = {split: task.examples(split) for split in ("dev", "test") if _has(task, split)}
-    columns = {split: vectorizer.transform(_texts(rows)) for split, rows in splits.items()}
+    for split in ("dev", "test"):
+        if _has(task, split):
+            features[split] = vectorizer.transform(texts_of(task.examples(split)))
+    grams = "characters 1–3" if chinese else "words 1–2"
+    return logistic_regression("bag of words", task, features, STRENGTHS, {"n-grams": grams})
+
+
+def logistic_regression(
+    name: str,
+    task: Task,
+    features: Mapping[str, Any],
+    strengths: Sequence[float],
+    settings: Mapping[str, Any],
+) -> Baseline:
+    """Fit on train's features, choose C on dev by the task's first metric, score dev and test.
+
+    Args:
+        name: for reports.
+        task: with labels.
+        features: split to matrix, one row per example: train, and dev and test if the task has them.
+        strengths: values of C, tried in this order; the first wins ties. Without dev, C is 1.
+        settings: what else the record should say.
+    Raises:
+        UsageError: a task without labels.
+        DataError: train holds one label only.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    _check_labels(task)
+    golds = _golds(task.examples("train"))
+    if len(set(golds)) < 2:
+        raise DataError(f"{name}: train holds the label '{golds[0]}' only, expected two")
     metric = task.metrics[0]
     sign = 1 if find_metric(metric)[0].higher_is_better else -1
     best: tuple[float, float, Any] | None = None
-    for strength in STRENGTHS if "dev" in splits else (1.0,):
-        model = LogisticRegression(C=strength, max_iter=10_000).fit(features, golds)
+    for strength in strengths if "dev" in features else (1.0,):
+        model = LogisticRegression(C=strength, max_iter=10_000).fit(features["train"], golds)
         value = 0.0
-        if "dev" in splits:
-            guesses = list(model.predict(columns["dev"]))
-            value = score([metric], guesses, _golds(splits["dev"]), task.labels)[metric]
+        if "dev" in features:
+            guesses = list(model.predict(features["dev"]))
+            value = score([metric], guesses, _golds(task.examples("dev")), task.labels)[metric]
         if best is None or sign * value > sign * best[0]:
             best = (value, strength, model)
     assert best is not None
-    guessed = {split: list(best[2].predict(columns[split])) for split in splits}
-    grams = "characters 1–3" if chinese else "words 1–2"
-    return _scored("bag of words", task, guessed, {"C": best[1], "n-grams": grams})
+    guessed = {
+        split: list(best[2].predict(matrix))
+        for split, matrix in features.items()
+        if split != "train"
+    }
+    return _scored(name, task, guessed, {"C": best[1], **settings})
+
+
+def texts_of(examples: Sequence[Example]) -> list[str]:
+    """Each example's fields, joined by a space."""
+    return [
+        " ".join(v if isinstance(v, str) else " ".join(v) for v in example.fields.values())
+        for example in examples
+    ]
 
 
 def is_chinese(task: Task) -> bool:
     """Whether a task is in Chinese: as it says, else by its first hundred training texts."""
     if task.language is not None:
         return task.language.startswith("zh")
-    return mostly_han("".join(_texts(task.examples("train")[:100])))
+    return mostly_han("".join(texts_of(task.examples("train")[:100])))
 
 
 def mostly_han(text: str) -> bool:
@@ -154,10 +190,3 @@ def _has(task: Task, split: str) -> bool:
 
 def _golds(examples: Sequence[Example]) -> list[str]:
     return [str(hard(example.target)) for example in examples]
-
-
-def _texts(examples: Sequence[Example]) -> list[str]:
-    return [
-        " ".join(v if isinstance(v, str) else " ".join(v) for v in example.fields.values())
-        for example in examples
-    ]

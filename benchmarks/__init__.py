@@ -1,0 +1,1 @@
+"""What measures the backbones: run as `python -m benchmarks.backbones` from the root of the repository."""
