@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from softprompt.backbones.kept_positions import flat_positions, head_input, keep_positions
 from softprompt.errors import RunError
 from softprompt.pretraining.examples import Examples
+from softprompt.pretraining.gradients import Gradients
 from softprompt.pretraining.layouts import Batch
 from softprompt.pretraining.settings import OptimiserSettings, PretrainSettings
 from softprompt.pretraining.throughput import matrix_rate, operations
@@ -32,8 +32,6 @@ Report = Callable[[Mapping[str, Any]], None]
 KeepModel = Callable[[nn.Module, int], None]
 LOG_EVERY = 20
 SMOOTHING = 0.98
-PIECE = 256
-"""Positions whose logits are made together."""
 
 
 class Pretraining:
@@ -64,13 +62,13 @@ class Pretraining:
         if settings.compile or (settings.compile is None and self.device.type == "cuda"):
             _compile(self.inner)
         self.model: nn.Module = accelerator.prepare_model(self.inner)
+        self.gradients = Gradients(self.model, self.inner, self.device, settings.bf16)
         self.optimiser = _optimiser(self.inner, settings.optimiser)
         self.mean = RunningMean()
         self.step = 0
         self._smooth: float | None = None
         self._peak = 0.0
         self._work: float | None = None  # operations per example of the usual length
-        self._by_pieces: bool | None = None
 
     def run(self, report: Report) -> None:
         """Take all steps that are left, then put the averaged weights into the model.
@@ -83,7 +81,9 @@ class Pretraining:
         log: Tracker = _Silence()
         if self._main:  # every process counts the same numbers, one writes them down
             log = JsonlTracker(self.out / "metrics.jsonl", restored)
-        self._peak = matrix_rate(self.device, torch.bfloat16 if self._narrow else torch.float32)
+        self._peak = matrix_rate(
+            self.device, torch.bfloat16 if self.settings.bf16 else torch.float32
+        )
         began, first = time.monotonic(), self.step
         self.model.train()
         if self._main and self.step == 0 and 0 in self.settings.keep_models:
@@ -156,7 +156,7 @@ class Pretraining:
         for number, part in enumerate(mine):
             with self._synchronised(number == len(mine) - 1):
                 # Processes average their gradients; the loss is a mean over the whole step.
-                loss += self._learn(part, self.accelerator.num_processes / total)
+                loss += self.gradients.add(part, self.accelerator.num_processes / total)
         loss = self.accelerator.reduce(loss, "mean")
         norm = nn.utils.clip_grad_norm_(self.inner.parameters(), s.clip)
         for what, value in (("loss", float(loss)), ("norm of the gradient", float(norm))):
@@ -185,76 +185,6 @@ class Pretraining:
     def _synchronised(self, now: bool) -> AbstractContextManager[None]:
         return nullcontext() if now else self.accelerator.no_sync(self.model)
 
-    @property
-    def _narrow(self) -> bool:
-        return self.settings.bf16
-
-    def _loss(self, batch: Batch) -> Tensor:
-        """Summed cross-entropy at the positions to be said."""
-        inputs = {name: self._tensor(array) for name, array in batch.inputs.items()}
-        gold = self._tensor(batch.gold)
-        rows, columns = flat_positions(self._tensor(batch.predict))
-        with keep_positions(self.inner, rows, columns), self._products():
-            logits = self.model(**inputs).logits[0]
-        return nn.functional.cross_entropy(logits.float(), gold[rows, columns], reduction="sum")
-
-    def _learn(self, batch: Batch, scale: float) -> Tensor:
-        """Add the gradient of the scaled loss; the loss, detached."""
-        if not self._in_pieces(batch):
-            summed = self._loss(batch) * scale
-            summed.backward()  # type: ignore[no-untyped-call]
-            return summed.detach()
-        hidden, gold = self._head_input(batch)
-        read = hidden.detach().requires_grad_()
-        loss = torch.zeros((), device=self.device)
-        for piece in _pieces(len(gold)):
-            summed = self._piece_loss(read[piece], gold[piece]) * scale
-            summed.backward()  # type: ignore[no-untyped-call]
-            loss += summed.detach()
-        if read.grad is not None:  # a tiny part may hide nothing
-            hidden.backward(read.grad)  # type: ignore[no-untyped-call]
-        return loss
-
-    def _piece_loss(self, read: Tensor, gold: Tensor) -> Tensor:
-        with self._products():
-            logits = self.inner.get_output_embeddings()(read)  # type: ignore[operator]
-        return nn.functional.cross_entropy(logits.float(), gold, reduction="sum")
-
-    def _head_input(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the output head reads at the positions to be said, `[n, H]`, and the right tokens."""
-        inputs = {name: self._tensor(array) for name, array in batch.inputs.items()}
-        rows, columns = flat_positions(self._tensor(batch.predict))
-        with head_input(self.inner, rows, columns) as caught, self._products():
-            self.model(**inputs)
-        return caught[0], self._tensor(batch.gold)[rows, columns]
-
-    def _products(self) -> AbstractContextManager[Any]:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._narrow)
-
-    def _in_pieces(self, batch: Batch) -> bool:
-        """Whether the head runs in pieces: one process, and the head is all that makes the logits.
-
-        On a processor, `[n, V]` logits that leave the cache cost more than their products (measured:
-        half of the head's time at 2,032 positions and 12,000 words).
-        """
-        if self._by_pieces is None:
-            row = int(batch.predict.sum(axis=1).argmax())  # one that says something
-            alone = self.accelerator.num_processes == 1
-            self._by_pieces = alone and self._head_is_all(batch.part(slice(row, row + 1)))
-        return self._by_pieces
-
-    @torch.no_grad()
-    def _head_is_all(self, batch: Batch) -> bool:
-        """Whether logits are the head's output as it is (some models scale or cap them after it)."""
-        with self._drawing():
-            whole = self._loss(batch)
-        with self._drawing():
-            pieces = self._piece_loss(*self._head_input(batch))
-        return bool(torch.isclose(whole, pieces, rtol=1e-3))
-
-    def _tensor(self, array: Any) -> Tensor:
-        return torch.from_numpy(array).contiguous().to(self.device, non_blocking=True)
-
     def _speed(self, taken: int, seconds: float) -> dict[str, Any]:
         """Tokens per second of this call, and the share of the device's matrix rate they take."""
         s = self.settings
@@ -271,7 +201,7 @@ class Pretraining:
         part = self.examples.at(0).part(slice(0, 2))
         gradients = [p.grad for p in self.inner.parameters()]
         with self._drawing(), self._synchronised(False):
-            work = operations(lambda: self._loss(part).backward())  # type: ignore[no-untyped-call]
+            work = operations(lambda: self.gradients.loss(part).backward())  # type: ignore[no-untyped-call]
         for parameter, gradient in zip(self.inner.parameters(), gradients, strict=True):
             parameter.grad = gradient
         return work / len(part)
@@ -285,7 +215,7 @@ class Pretraining:
             total = sums.setdefault(source.language, [0.0, 0.0])
             for first in range(0, len(batch), self.settings.micro_batch):
                 part = batch.part(slice(first, first + self.settings.micro_batch))
-                total[0] += float(self._loss(part))
+                total[0] += float(self.gradients.loss(part))
             total[1] += int(batch.predict.sum())
         self.inner.train()
         return {language: round(a / max(1, b), 4) for language, (a, b) in sorted(sums.items())}
@@ -319,10 +249,6 @@ def _nothing_to_say(batch: Batch) -> Batch:
     """For a process without examples: gradients of zero, which the others wait for."""
     one = batch.part(slice(0, 1))
     return Batch(one.inputs, one.gold, np.zeros_like(one.predict))
-
-
-def _pieces(n: int) -> Iterator[slice]:
-    return (slice(first, first + PIECE) for first in range(0, n, PIECE))
 
 
 def _optimiser(model: nn.Module, settings: OptimiserSettings) -> torch.optim.Optimizer:
