@@ -82,12 +82,12 @@ def measure_scene(
 def tables(cells: Cells) -> str:
     """A table for each backbone; of an encoder-decoder a second one with both ways of answering."""
     names = list(dict.fromkeys(cell.place["backbone"] for cell in cells))
-    parts = [_accuracies(cells, name) for name in names]
+    parts = [accuracies(cells, name) for name in names]
     both = [_both_ways(cells, name) for name in names]
     return "\n".join(part for part in (*parts, *both) if part)
 
 
-def _accuracies(cells: Cells, name: str) -> str:
+def accuracies(cells: Cells, name: str) -> str:
     rows = []
     for test in TESTS:
         here = {"backbone": name, "test": test}
