@@ -20,6 +20,14 @@ Checkpoints = Callable[[str], Path]
 Subprocess = Callable[..., "subprocess.Popen[str]"]
 
 
+INTERRUPTIBLE = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('softprompt', run_name='__main__', alter_sys=True)"
+)
+"""`python -m softprompt`, open to Ctrl-C also where the test run itself was started in the background
+(a shell has such a process, and all its children, ignore the signal)."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command left: exit code, standard output and standard error."""
@@ -85,9 +93,8 @@ def start(here: Path) -> Subprocess:
     def run(*arguments: str | Path, code: str | None = None) -> subprocess.Popen[str]:
         source = Path(__file__).resolve().parents[2] / "src"
         path = os.pathsep.join([str(source), *filter(None, [os.environ.get("PYTHONPATH")])])
-        begin = ["-c", code] if code is not None else ["-m", "softprompt"]
         return subprocess.Popen(
-            [sys.executable, *begin, *map(str, arguments)],
+            [sys.executable, "-c", code or INTERRUPTIBLE, *map(str, arguments)],
             cwd=here,
             env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
