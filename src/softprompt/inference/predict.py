@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -56,6 +56,17 @@ class Prediction:
         if self.value is not None:
             return self.value
         return self.text if self.free else self.label
+
+    def details(self) -> dict[str, Any]:
+        """What else there is to say, as JSON values: probabilities, text, what was cut."""
+        row: dict[str, Any] = {}
+        if self.probabilities:
+            row["probabilities"] = {k: round(p, 6) for k, p in self.probabilities.items()}
+        if self.text is not None and self.text != self.answer:
+            row["text"] = self.text
+        if self.cut:
+            row["cut"] = self.cut
+        return row
 
 
 def predict(

@@ -24,14 +24,12 @@ from typing import Literal
 from softprompt.errors import SettingsError
 from softprompt.pretraining.documents import Document
 from softprompt.pretraining.duplicates import split_sentences
-from softprompt.pretraining.normalising import holds_chinese
+from softprompt.pretraining.normalising import UNSPACED, holds_chinese
 
 Cleaner = Callable[[Document], Document | None]
 """What a filter leaves of a document; None: nothing."""
 
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-"""Han and kana, written without spaces between words, as a regular expression's range."""
-_WORD_BESIDE = re.compile(f"[{_UNSPACED}]|[^\\W{_UNSPACED}]+")
+_WORD_BESIDE = re.compile(f"[{UNSPACED}]|[^\\W{UNSPACED}]+")
 _CLOSING = '"”’」』»'
 _MARKS = (".", "!", "?", "。", "！", "？", "．", "｡", *_CLOSING)
 _CITATION = re.compile(r"\[\d*\]|\[edit\]|\[citation needed\]")
@@ -83,7 +81,7 @@ def max_word_length(most: int) -> Cleaner:
 
     Chinese characters end a word: a paragraph in Chinese is no long word.
     """
-    too_long = re.compile(f"[^\\s{_UNSPACED}]{{{most + 1}}}")
+    too_long = re.compile(f"[^\\s{UNSPACED}]{{{most + 1}}}")
     return _keeping(lambda line: not too_long.search(line))
 
 
@@ -162,8 +160,8 @@ def bad_words(path: str) -> Cleaner:
     words = sorted({line.strip().lower() for line in _text(path).splitlines() if line.strip()})
     if not words:
         raise SettingsError(f"clean: bad_words:{path}: the file holds no word")
-    letter = f"[^\\W{_UNSPACED}]"
-    anywhere = re.compile(f"[{_UNSPACED}\u0e00-\u0e7f]")
+    letter = f"[^\\W{UNSPACED}]"
+    anywhere = re.compile(f"[{UNSPACED}\u0e00-\u0e7f]")
     alone = "|".join(re.escape(word) for word in words if not anywhere.search(word))
     inside = "|".join(re.escape(word) for word in words if anywhere.search(word))
     parts = [f"(?<!{letter})(?:{alone})(?!{letter})"] if alone else []

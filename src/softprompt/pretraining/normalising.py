@@ -9,10 +9,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_CHINESE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 """Scripts written without spaces: Han and kana, as a regular expression's range."""
-_WORD = re.compile(f"[{_CHINESE}]+|[^\\W_{_CHINESE}]+")
-_ONE = re.compile(f"[{_CHINESE}]")
+_WORD = re.compile(f"[{UNSPACED}]+|[^\\W_{UNSPACED}]+")
+_ONE = re.compile(f"[{UNSPACED}]")
 
 
 def normalised_words(text: str) -> list[str]:

@@ -51,14 +51,7 @@ class Result:
         if self.prediction is None:
             return {"id": self.id, "prediction": None, "error": self.error}
         found = self.prediction
-        row: dict[str, Any] = {"id": self.id, "prediction": found.answer}
-        if found.probabilities:
-            row["probabilities"] = {k: round(p, 6) for k, p in found.probabilities.items()}
-        if found.text is not None and found.text != found.answer:
-            row["text"] = found.text
-        if found.cut:
-            row["cut"] = found.cut
-        return row
+        return {"id": self.id, "prediction": found.answer, **found.details()}
 
 
 @dataclass(frozen=True)

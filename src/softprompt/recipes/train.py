@@ -182,13 +182,7 @@ def prediction_row(prediction: Prediction, example: Example | None = None) -> di
     if example is not None:
         target = example.target
         row["target"] = list(target) if isinstance(target, tuple) else target
-    if prediction.probabilities:
-        row["probabilities"] = {k: round(p, 6) for k, p in prediction.probabilities.items()}
-    if prediction.text is not None and prediction.text != prediction.answer:
-        row["text"] = prediction.text
-    if prediction.cut:
-        row["cut"] = prediction.cut
-    return row
+    return row | prediction.details()
 
 
 def _course(name: str, path: Path, metric: str, kept: int) -> Course:
