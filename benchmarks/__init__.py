@@ -1,1 +1,1 @@
-"""What measures the backbones: run as `python -m benchmarks.backbones` from the root of the repository."""
+"""What measures; run from the root of the repository, for example `python -m benchmarks.backbones`."""

@@ -98,13 +98,13 @@ def scene(backbone: Backbone, name: str, data: str | None, amount: Amount) -> Sc
     )
 
 
-def open_backbone(name: str) -> Backbone:
+def open_backbone(name: str, precision: str = "float32") -> Backbone:
     """A backbone by folder, by its shipped name, or by the shipped name without `softprompt/`.
 
     In f32 on every device: full tuning needs it, and a score should not depend on the machine.
     """
     whole = name if Path(name).is_dir() or "/" in name else f"softprompt/{name}"
-    return sp.load_backbone(whole, precision="float32")
+    return sp.load_backbone(whole, precision=precision)
 
 
 # --- what is measured ------------------------------------------------------------------------------

@@ -283,9 +283,16 @@ ARCHITECTURES: Mapping[str, Plan] = {
         "bytes_opt",
         {**_OPT_BLOCKS, "word_embed_proj_dim": 16, "do_layer_norm_before": False},
     ),
+    "bloom": Plan(
+        "Bloom",
+        "ForCausalLM",
+        "bytes_gpt2",
+        {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.25},
+    ),
     "llama": Plan("Llama", "ForCausalLM", "unigram_llama", _GROUPED),
     "qwen2": Plan("Qwen2", "ForCausalLM", "bytes_gpt2", _GROUPED),
     "qwen3": Plan("Qwen3", "ForCausalLM", "bytes_gpt2", {**_GROUPED, "head_dim": 10}),
+    "phi3": Plan("Phi3", "ForCausalLM", "unigram_llama", _GROUPED),
     "mistral": Plan("Mistral", "ForCausalLM", "unigram_llama", {**_GROUPED, "sliding_window": 5}),
 }
 """Every architecture that the manual names, by a short name."""

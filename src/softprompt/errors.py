@@ -71,3 +71,9 @@ class PromptError(UsageError):
 
 class RunError(SoftpromptError):
     """A run that had to stop: not a number, no space left, interrupted."""
+
+
+class MemoryShortage(RunError):
+    """A single example does not fit into the memory: a smaller input or model is needed."""
+
+    exit_code = 2

@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from softprompt.backbones.backbone import Backbone, Encoded
+from softprompt.backbones.arguments import Encoded
+from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.inputs import Inputs, pads_first
 from softprompt.inference.assemble import embed_rows
 from softprompt.prompts.addition import Addition, Stacked, stack

@@ -111,8 +111,9 @@ def test_queries_with_rows_score_as_queries_with_their_text(backbone: Backbone) 
         expected = score(backbone, None, [rendering(a)], [0])
         got = score(backbone, prompt, [rendering(learned(len(a)))], [0])
     same(got.summed, expected.summed)
-    batch = assemble(backbone, prompt, rendering(learned(len(a))).queries, [0])
-    assert batch.main.embeddings.shape[-1] == backbone.width
+    batch = assemble(backbone, prompt, rendering(learned(len(a))).queries, [0], [0])
+    received = batch.inputs[0] if batch.encoder is None else batch.encoder
+    assert received.embeddings.shape[-1] == backbone.width
 
 
 def test_every_row_of_a_prompt_changes_the_logits(backbone: Backbone) -> None:

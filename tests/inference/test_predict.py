@@ -140,7 +140,7 @@ def generating(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, *outputs: st
     """Let the backbone generate these texts, by their pieces and in this order."""
     tokenizer: Any = backbone.tokenizer.wrapped
 
-    def generate(inputs: Any, most: int, decoder: Any = None) -> list[tuple[int, ...]]:
+    def generate(inputs: Any, most: int, decoder: Any, prefix: Any) -> list[tuple[int, ...]]:
         return [tuple(tokenizer(text, add_special_tokens=False).input_ids) for text in outputs]
 
     monkeypatch.setattr(backbone, "generate", generate)

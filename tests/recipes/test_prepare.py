@@ -189,3 +189,18 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(error, match=message.replace("(", r"\(")):
         prepare(settings(here, bert, **changes))
+
+
+def test_a_method_that_trains_weights_is_refused_in_8_bits_before_anything_is_loaded(
+    here: Path,
+) -> None:
+    run = settings(here, here / "no-such-model", precision="int8", method="full_tuning")
+    with pytest.raises(SettingsError, match="full_tuning trains the backbone's weights") as caught:
+        prepare(run)
+    assert caught.value.exit_code == 2
+
+
+def test_a_run_in_8_bits_says_so(here: Path, bert: Path) -> None:
+    prepared = prepare(settings(here, bert, precision="int8"))
+    shown = {fact.name: fact.value for fact in run_facts(prepared)}
+    assert shown["device"].endswith(", int8")

@@ -13,6 +13,7 @@ from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.tuning.fit import Fit
 from softprompt.tuning.loop import Loop
+from softprompt.tuning.run import fit_many
 from tests.builders import Backbones, fits_of, job, learned, mood
 from tests.tiny_models import save_checkpoint
 
@@ -58,14 +59,17 @@ def test_dev_is_rendered_once_for_all_evaluations(
     rendered: list[str] = []
     render = Applied.render
 
-    def counting(self: Applied, example: Any) -> Any:
+    def counting(self: Applied, example: Any, draft: Any = None) -> Any:
         rendered.append(example.id)
-        return render(self, example)
+        return render(self, example, draft)
 
     monkeypatch.setattr(Applied, "render", counting)
     fit = ran(backbones, training={"steps": 9, "evaluate_every": 1})
     fit.evaluate_dev(both_ways=True)
     assert sorted(rendered) == sorted(set(rendered))
+    rendered.clear()
+    fit_many(backbones("bert"), [job(seed=seed) for seed in range(3)])
+    assert sorted(rendered) == sorted(set(rendered))  # seeds share what they render
 
 
 def test_examples_cut_are_counted_once_an_epoch(backbones: Backbones):

@@ -13,8 +13,9 @@ from softprompt.errors import DataError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
+from softprompt.text.renderer import Draft, RenderSettings
 from softprompt.text.template import parse
-from softprompt.tuning.lessons import Lessons, gold_words, lesson
+from softprompt.tuning.lessons import DevQuestions, Lessons, gold_words, lesson, render_alike
 from tests.builders import WORDS, Backbones, rows
 
 MOOD = Verbalizer.read(WORDS)
@@ -103,17 +104,65 @@ def test_lessons_are_rendered_once_and_memory_is_bounded(
     rendered: list[str] = []
     render = Applied.render
 
-    def counting(self: Applied, one: Example) -> Any:
+    def counting(self: Applied, one: Example, draft: Draft | None = None) -> Any:
         rendered.append(one.id)
-        return render(self, one)
+        return render(self, one, draft)
 
     monkeypatch.setattr(Applied, "render", counting)
     lengths = [lesson(one, applied).rendering.length for one in examples]
     rendered.clear()
     lessons = Lessons(examples, applied, kept_tokens=sum(lengths[:5]))
-    first = [lessons[n] for n in range(8)]
-    assert [lessons[n] for n in range(8)] == first
+    first = lessons.draw(range(8))
+    assert lessons.draw(range(8)) == first
     assert rendered[:8] == [one.id for one in examples]
     again = rendered[8:]
     assert 0 < len(again) <= 3
     assert set(again) <= {one.id for one in examples[5:]}
+
+
+def test_lessons_drawn_together_are_those_made_one_by_one(backbones: Backbones):
+    for answers, normalise in ((MOOD, "labels"), (MOOD, "vocabulary"), (FreeText(5), "vocabulary")):
+        applied = bound(backbones("gpt2"), answers, normalise=normalise)
+        examples = rows(8)
+        drawn = Lessons(examples, applied).draw([5, 0, 5, 7])
+        assert drawn == [lesson(examples[n], applied) for n in (5, 0, 5, 7)]
+
+
+def test_what_is_wrong_in_a_batch_names_the_example_that_comes_first(backbones: Backbones):
+    applied = bound(backbones("bert"), MOOD)
+    bare = replace(rows(8)[3], fields={"other": "film"})
+    unknown = replace(rows(8)[2], target="neutral")
+    examples = [*rows(8)[:2], unknown, bare]
+    with pytest.raises(DataError, match=f"example {unknown.id}: target 'neutral'"):
+        Lessons(examples, applied).draw(range(4))
+    with pytest.raises(DataError, match=rf"example {bare.id}: .*expected a field 'text'"):
+        Lessons(examples, applied).draw([0, 1, 3, 2])
+
+
+def test_renderings_are_shared_by_equal_examples_rendered_alike_only(backbones: Backbones):
+    backbone = backbones("bert")
+    applied = bound(backbone, MOOD)
+    resolved = applied.objective
+
+    def other(source: str = "{text} it was {mask}", **changed: Any) -> Applied:
+        answers = changed.pop("answers", MOOD)
+        return apply(backbone, parse(source), answers, resolved, **changed)
+
+    one = Lessons(rows(8), applied)
+    assert render_alike(one, Lessons(list(rows(8)), other()))
+    assert render_alike(DevQuestions(rows(8), applied), DevQuestions(rows(8), other()))
+    changed = [replace(rows(8)[0], fields={"text": "another"}), *rows(8)[1:]]
+    assert not render_alike(one, Lessons(changed, applied))
+    assert not render_alike(one, Lessons(rows(8)[::-1], applied))
+    differing = [
+        other("{text} it is {mask}"),
+        other("{text|lower} it was {mask}"),
+        other(n_rows=2),
+        other(settings=RenderSettings(limit=9)),
+        other(answers=Verbalizer.read(dict(reversed(WORDS.items())))),
+        other(answers=Verbalizer.read({**WORDS, "negative": "plot"})),
+        bound(backbone, MOOD, normalise="vocabulary"),
+        bound(backbones("gpt2"), MOOD),
+    ]
+    for way in differing:
+        assert not render_alike(one, Lessons(rows(8), way))

@@ -22,7 +22,7 @@ from softprompt.backbones.inputs import Inputs
 from softprompt.data.batching import micro_batches
 from softprompt.data.task import Task
 from softprompt.inference.assemble import embed_rows
-from softprompt.inference.predict import TOKEN_BUDGET
+from softprompt.inference.budget import TOKEN_BUDGET
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 """C of the logistic regression on standardised features: far below a bag of words' own."""

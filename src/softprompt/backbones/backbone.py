@@ -1,45 +1,41 @@
 """One interface over the three families: embed, hidden states, logits at positions, generate.
 
-The only file that calls a model. Knows embeddings, masks and positions; not tasks, templates or
-methods. The model is frozen and without dropout unless it is opened.
+With `generation.py` the only file that calls a model. Knows embeddings, masks and positions; not
+tasks, templates or methods. The model is frozen and without dropout unless it is opened.
 
 Dimensions: B rows, S positions, E input-embedding width, H hidden size, V vocabulary,
-D decoder rows, n positions asked for.
+D decoder rows, n positions asked for, C tokens asked for.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
+from softprompt.backbones.arguments import Encoded, arguments
 from softprompt.backbones.fingerprint import identity_of
-from softprompt.backbones.greedy import greedy_config, until
-from softprompt.backbones.inputs import Inputs, pads_first, positions_from_mask
+from softprompt.backbones.generation import generate
+from softprompt.backbones.greedy import greedy_config
+from softprompt.backbones.head_rows import head_fault, head_rows
+from softprompt.backbones.input_path import probe_ids
+from softprompt.backbones.inputs import Inputs
 from softprompt.backbones.kept_positions import keep_positions
+from softprompt.backbones.prefix import Prefix, prefix_fault
+from softprompt.backbones.quantised import is_quantised
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import Traits
 from softprompt.errors import BackboneError
 from softprompt.prompts.identity import BackboneIdentity
 from softprompt.text.tokens import Family
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What an encoder made of its input: states `[B, S, H]` and their mask `[B, S]`."""
-
-    states: Tensor
-    mask: Tensor
-
-    def rows(self, index: Int[Tensor, " D"]) -> Encoded:
-        """The rows that each decoder row reads."""
-        return Encoded(self.states[index], self.mask[index])
 
 
 class Backbone:
@@ -53,6 +49,8 @@ class Backbone:
         traits: how to feed the model.
         stored: precision of the checkpoint.
         identity: its fingerprint, where the model no longer holds the stored weights.
+        share_prefix: whether rows with a common beginning may read it from one cache. It changes
+            cost, never numbers; off, the whole rows run, as the reference.
     """
 
     def __init__(
@@ -65,7 +63,9 @@ class Backbone:
         traits: Traits,
         stored: torch.dtype,
         identity: BackboneIdentity | None = None,
+        share_prefix: bool = True,
     ):
+        self.share_prefix = share_prefix
         self.name, self.config, self.tokenizer, self.traits = name, config, tokenizer, traits
         self._model: Any = model.requires_grad_(False).eval()
         self._stored, self._identity = stored, identity
@@ -96,6 +96,11 @@ class Backbone:
     @property
     def dtype(self) -> torch.dtype:
         return next(self._model.parameters()).dtype
+
+    @property
+    def precision(self) -> str:
+        """What it runs in, as `load_backbone` takes it."""
+        return "int8" if is_quantised(self._model) else str(self.dtype).removeprefix("torch.")
 
     @property
     def model(self) -> nn.Module:
@@ -155,24 +160,118 @@ class Backbone:
         ).last_hidden_state
         return Encoded(states, inputs.mask.to(self.device))
 
+    @property
+    def shares_prefix(self) -> bool:
+        """Whether rows may read a common beginning from one cache.
+
+        Not where dropout draws for each row, nor where the cache was measured to give other numbers.
+        """
+        return (
+            self.family != "masked"
+            and self.share_prefix
+            and not self._model.training
+            and self._can_share
+        )
+
+    @cached_property
+    def _can_share(self) -> bool:
+        ids = probe_ids(self.tokenizer, self._model, self.name)
+        fault = prefix_fault(self, torch.cat([ids[0], ids[1, :1]]))
+        if fault is not None:
+            warnings.warn(
+                f"{self.name}: rows that begin alike cannot share a cache of keys and values on "
+                f"this architecture ({fault}); whole rows run instead, slower",
+                UserWarning,
+                stacklevel=4,
+            )
+        return fault is None
+
+    @cached_property
+    def picks_tokens(self) -> bool:
+        """Whether the output head can run for some tokens only; measured at the first question."""
+        training = self._model.training
+        self._model.eval()
+        try:
+            fault = head_fault(self, probe_ids(self.tokenizer, self._model, self.name)[0])
+        finally:
+            self._model.train(training)
+        if fault is not None:
+            warnings.warn(
+                f"{self.name}: label words cannot be scored without the rest of the vocabulary on "
+                f"this architecture ({fault}); the whole output head runs instead, slower",
+                UserWarning,
+                stacklevel=3,
+            )
+        return fault is None
+
     def logits(
         self,
         inputs: Inputs,
         rows: Int[Tensor, " n"],
         columns: Int[Tensor, " n"],
         encoded: Encoded | None = None,
+        *,
+        prefix: Prefix | None = None,
+        vocabulary: Int[Tensor, " C"] | None = None,
     ) -> Float[Tensor, "n V"]:
-        """Logits at chosen positions only, `[n, V]`; f32, or f64 where the backbone is f64.
+        """Logits at chosen positions only, `[n, V]`, or of chosen tokens `[n, C]`; f32, or f64 where the backbone is f64.
 
         Args:
             inputs: the sequence; for an encoder-decoder, the decoder's.
             rows, columns: which positions.
             encoded: for an encoder-decoder, one encoder row for each decoder row.
+            prefix: what each row begins with; `inputs` goes on from there, pads on the right, and
+                `columns` count from there.
+            vocabulary: of which tokens, where `picks_tokens`; of all by default.
         """
+        return self._run(inputs, rows, columns, encoded, prefix, vocabulary)[0]
+
+    def prefill(
+        self,
+        inputs: Inputs,
+        rows: Int[Tensor, " n"],
+        columns: Int[Tensor, " n"],
+        encoded: Encoded | None = None,
+        *,
+        prefix: Prefix | None = None,
+        vocabulary: Int[Tensor, " C"] | None = None,
+    ) -> tuple[Float[Tensor, "n V"], Prefix]:
+        """Run what rows begin with, pads on the right: logits there, and what is to be gone on from.
+
+        Gradients flow through both. Args are those of `logits`; `prefix` is what the beginnings
+        themselves begin with.
+
+        Raises:
+            BackboneError: the network keeps something else than the keys and values of each position.
+        """
+        mask = inputs.mask.to(self.device)
+        seen = mask.clone()
+        seen[:, :1] = True  # of an empty row too: attention to nothing is no number (BLOOM in f64)
+        before = prefix or Prefix.nothing(mask, decoder=encoded is not None)
+        started = replace(inputs, mask=seen)
+        logits, cache = self._run(started, rows, columns, encoded, before, vocabulary)
+        return logits, Prefix.of(cache, torch.cat([before.mask, mask], dim=1)).pads_first()
+
+    def _run(
+        self,
+        inputs: Inputs,
+        rows: Tensor,
+        columns: Tensor,
+        encoded: Encoded | None,
+        prefix: Prefix | None,
+        vocabulary: Tensor | None,
+    ) -> tuple[Tensor, Any]:
+        """Logits, and the cache where there is one."""
         rows, columns = rows.to(self.device), columns.to(self.device)
+        given, head = self._arguments(inputs, encoded, prefix), {}
+        if vocabulary is not None:
+            head = head_rows(self._model, vocabulary.to(self.device))
         with keep_positions(self._model, rows, columns):
-            logits: Tensor = self._model(**self._arguments(inputs, encoded)).logits
-        return _wide(logits.reshape(-1, logits.shape[-1]))
+            # Untied: an input embedding of the same tensor keeps all its rows.
+            call = partial(functional_call, self._model, head, (), tie_weights=False)
+            output = call(given) if head else self._model(**given)
+        logits: Tensor = output.logits
+        return _wide(logits.reshape(-1, logits.shape[-1])), output.get("past_key_values")
 
     def hidden(
         self,
@@ -190,33 +289,24 @@ class Backbone:
         states: Tensor = layers[-1]
         return states[rows, columns].float()
 
-    def _arguments(self, inputs: Inputs, encoded: Encoded | None) -> dict[str, Any]:
-        embeddings, mask = inputs.embeddings.to(self.dtype), inputs.mask.to(self.device)
-        if encoded is not None:
-            from transformers.modeling_outputs import BaseModelOutput
+    def _arguments(
+        self, inputs: Inputs, encoded: Encoded | None = None, prefix: Prefix | None = None
+    ) -> dict[str, Any]:
+        return arguments(self.traits, self._narrow(inputs), encoded, prefix)
 
-            return {
-                "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.states),
-                "attention_mask": encoded.mask.long(),
-                "decoder_inputs_embeds": embeddings,
-                "decoder_attention_mask": mask.long(),
-                "use_cache": False,
-            }
-        arguments: dict[str, Any] = {"inputs_embeds": embeddings, "attention_mask": mask.long()}
-        if self.traits.takes_positions:
-            arguments["position_ids"] = positions_from_mask(mask, self.traits.first_position)
-        if self.traits.segments and inputs.segments is not None:
-            last = self.traits.segments - 1
-            arguments["token_type_ids"] = inputs.segments.to(self.device).clamp(max=last)
-        if self.family == "causal":
-            arguments["use_cache"] = False
-        return arguments
+    def _narrow(self, inputs: Inputs) -> Inputs:
+        """In the network's own precision."""
+        return replace(inputs, embeddings=inputs.embeddings.to(self.dtype))
 
     # --- generation ---------------------------------------------------------------------------
 
-    @torch.no_grad()
     def generate(
-        self, inputs: Inputs, max_new_tokens: int, decoder: Inputs | None = None
+        self,
+        inputs: Inputs,
+        max_new_tokens: int,
+        decoder: Inputs | None = None,
+        *,
+        prefix: Prefix | None = None,
     ) -> list[tuple[int, ...]]:
         """Greedy continuation of each row, its end token and what follows cut off.
 
@@ -225,73 +315,14 @@ class Backbone:
             max_new_tokens: at most this many tokens, and no more than the model has positions for.
             decoder: what each decoder row begins with, all of one length; learned rows may be
                 among it. By default the family's decoder start.
+            prefix: what each row of a causal model begins with; `inputs` goes on from there, pads on
+                the right.
         Raises:
             BackboneError: a masked backbone, which cannot generate; or decoder rows of several
                 lengths.
         """
-        if self.family == "masked":
-            raise BackboneError(
-                "a masked backbone fills slots and cannot generate free text; use an "
-                "encoder-decoder or causal backbone"
-            )
-        made: list[tuple[int, ...]] = [()] * len(inputs.mask)
-        for most, rows in self._room(inputs, decoder, max_new_tokens).items():
-            part = inputs.rows(torch.tensor(rows, device=inputs.mask.device))
-            if self.family == "causal":
-                out = self._continue(pads_first(part), most)
-            else:
-                out = self._decode(self.encode(part), decoder, most)
-            settings = self._model.generation_config
-            ends = (*(settings.eos_token_id or ()), settings.pad_token_id)
-            for row, ids in zip(rows, out.tolist(), strict=True):
-                made[row] = until(ids, ends)
-        return made
-
-    def _room(self, inputs: Inputs, decoder: Inputs | None, most: int) -> dict[int, list[int]]:
-        """Which rows may generate how many tokens: `most`, or up to the last position.
-
-        Only a row that is itself near the limit stops there, whatever it shares a batch with.
-        """
-        lengths = inputs.mask.sum(dim=1).tolist()
-        if self.family == "encoder_decoder":
-            begun = len(self.decoder_start) if decoder is None else decoder.mask.shape[1]
-            lengths = [begun] * len(lengths)
-        groups: dict[int, list[int]] = {}
-        for row, length in enumerate(lengths):
-            room = most if self.traits.limit is None else min(most, self.traits.limit - length)
-            if room > 0:
-                groups.setdefault(room, []).append(row)
-        return groups
-
-    def _continue(self, inputs: Inputs, most: int) -> Int[Tensor, "B n"]:
-        made: Tensor = self._model.generate(
-            inputs_embeds=inputs.embeddings.to(self.dtype),
-            attention_mask=inputs.mask.to(self.device).long(),
-            max_new_tokens=most,
-        )
-        return made
-
-    def _decode(self, encoded: Encoded, decoder: Inputs | None, most: int) -> Int[Tensor, "B n"]:
-        """`generate` of transformers takes ids only for a decoder: no learned rows among them."""
-        count = len(encoded.mask)
-        if decoder is None:
-            start = torch.tensor([self.decoder_start] * count)
-            mask = torch.ones_like(start, dtype=torch.bool)
-            decoder = Inputs(self.embed(start, decoder=True), mask)
-        if not bool(decoder.mask.all()):
-            raise BackboneError("decoder rows of several lengths, expected one length in a batch")
-        ends = torch.tensor(self._model.generation_config.eos_token_id or [], device=self.device)
-        arguments = self._arguments(decoder, encoded) | {"use_cache": True}
-        del arguments["decoder_attention_mask"]  # no pads: whatever the cache holds is seen
-        made: list[Tensor] = []
-        ended = torch.zeros(count, dtype=torch.bool, device=self.device)
-        while len(made) < most and not bool(ended.all()):
-            output = self._model(**arguments)
-            made.append(output.logits[:, -1].argmax(dim=-1))
-            ended = ended | torch.isin(made[-1], ends)
-            arguments["past_key_values"] = output.past_key_values
-            arguments["decoder_inputs_embeds"] = self.embed(made[-1][:, None], decoder=True)
-        return torch.stack(made, dim=1)
+        begun = None if decoder is None else self._narrow(decoder)
+        return generate(self, self._narrow(inputs), max_new_tokens, begun, prefix)
 
     @property
     def decoder_start(self) -> tuple[int, ...]:

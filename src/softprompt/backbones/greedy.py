@@ -7,8 +7,12 @@ depend on it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
 
 def greedy_config(declared: Any, config: Any, end_of_text: int | None, pad: int | None) -> Any:
@@ -33,6 +37,24 @@ def greedy_config(declared: Any, config: Any, end_of_text: int | None, pad: int 
         bos_token_id=declared.bos_token_id,
         decoder_start_token_id=getattr(config, "decoder_start_token_id", None),
     )
+
+
+def decode(
+    step: Callable[[Tensor | None], Tensor], ends: Int[Tensor, " e"], most: int
+) -> Int[Tensor, "B n"]:
+    """The likeliest token after each token, `n` ≤ `most` of them; what follows an end is garbage.
+
+    Args:
+        step: the last tokens `[B]`, or None at the beginning, to logits `[B, V]` of the next.
+        ends: ids that end a row; when all rows have ended, nothing more is asked.
+        most: from 1.
+    """
+    made = [step(None).argmax(dim=-1)]
+    ended = torch.isin(made[-1], ends)
+    while len(made) < most and not bool(ended.all()):
+        made.append(step(made[-1]).argmax(dim=-1))
+        ended = ended | torch.isin(made[-1], ends)
+    return torch.stack(made, dim=1)
 
 
 def until(ids: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:

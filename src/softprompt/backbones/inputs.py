@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -52,6 +53,20 @@ def pads_first(inputs: Inputs) -> Inputs:
     wide = order[..., None].expand_as(inputs.embeddings)
     kinds = None if inputs.segments is None else inputs.segments.gather(1, order)
     return Inputs(inputs.embeddings.gather(1, wide), inputs.mask.gather(1, order), kinds)
+
+
+def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
+    """Rows by number: of `[N, …]`, `[n, …]`.
+
+    A run of equal numbers is one expanded view: its gradient is a plain sum, in a fixed order.
+    """
+    if list(index) == list(range(len(tensor))):
+        return tensor
+    runs = [(number, len(list(run))) for number, run in groupby(index)]
+    parts = [tensor[n : n + 1].expand(count, *tensor.shape[1:]) for n, count in runs]
+    if not parts:
+        return tensor[:0]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def positions_from_mask(mask: Bool[Tensor, "B S"], first: int) -> Int[Tensor, "B S"]:

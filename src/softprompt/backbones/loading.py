@@ -17,6 +17,7 @@ from torch import nn
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.fingerprint import identity_of
 from softprompt.backbones.input_path import probe_ids
+from softprompt.backbones.quantised import quantise
 from softprompt.backbones.shipped import PREFIX, shipped_folder, shipped_models, shipped_name
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import REFUSED_IN_F16, family_of, traits_of
@@ -29,7 +30,10 @@ PRECISIONS = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
     "float64": torch.float64,
+    "int8": None,
 }
+"""By name; None: it depends on the device. Of int8, what all but the linear layers is held in."""
+
 _AUTO_CLASSES: dict[Family, str] = {
     "masked": "AutoModelForMaskedLM",
     "encoder_decoder": "AutoModelForSeq2SeqLM",
@@ -66,6 +70,8 @@ def load_backbone(
             for one of its variants), or a name on the hub.
         family: needed only for a model that belongs to two.
         precision: `auto` is f32 on the CPU; on an accelerator bf16, or f32 for a f32 checkpoint.
+            `int8` holds the linear layers in 8 bits, and all else in f32 on the CPU, in bf16 on
+            an accelerator; nothing but a prompt can then be learned.
         device: `cpu`, `cuda`, …; by default an accelerator where there is one.
     Raises:
         BackboneError: not found, without the head it needs, without a fast tokenizer, in a
@@ -79,24 +85,37 @@ def load_backbone(
     stored = _stored_precision(config)
     dtype = _precision(precision, stored, place, config)
     tokenizer = _load_tokenizer(source, local)
-    exact = torch.promote_types(stored, dtype) == dtype
+    eight = precision == "int8"
+    exact = torch.promote_types(stored, dtype) == dtype and not eight
     model: Any = _load_model(source, kind, dtype if exact else stored, local)
     identity = None
-    if (
-        not exact
-    ):  # the fingerprint is of the stored bytes, which the narrower weights no longer tell
+    if not exact:
+        # The fingerprint is of the stored bytes, which the narrower weights no longer tell.
         width = int(model.get_input_embeddings().weight.shape[1])
         identity = identity_of(model, config, name=called, family=kind, width=width, stored=stored)
+        if eight:
+            check_finite(model, source)
+            quantise(model, called)
         narrow(model, dtype)
     check_finite(model, source)
     model = model.requires_grad_(False).eval().to(place)
     ids = probe_ids(tokenizer, model, called).to(place)
+    try:
+        traits = traits_of(model, config, kind, ids, called)
+    except RuntimeError as error:  # a network that reads the weights of its layers itself
+        if not eight:
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise BackboneError(
+            f"{called}: {type(model).__name__} cannot run with linear layers in 8 bits ({first}); use "
+            "precision bfloat16 or float32"
+        ) from error
     return Backbone(
         name=called,
         model=model,
         config=config,
         tokenizer=tokenizer,
-        traits=traits_of(model, config, kind, ids, called),
+        traits=traits,
         stored=stored,
         identity=identity,
     )
@@ -189,7 +208,7 @@ def _precision(
         raise BackboneError(f"precision '{precision}': expected one of {', '.join(PRECISIONS)}")
     chosen = PRECISIONS[precision]
     if chosen is None:
-        narrow = place.type != "cpu" and stored != torch.float32
+        narrow = place.type != "cpu" and (stored != torch.float32 or precision == "int8")
         chosen = torch.bfloat16 if narrow else torch.float32
     if chosen == torch.float16 and config.model_type in REFUSED_IN_F16:
         raise BackboneError(
@@ -232,7 +251,8 @@ def _load_model(source: str, family: Family, dtype: torch.dtype, local: bool) ->
 
 
 def narrow(model: nn.Module, dtype: torch.dtype) -> None:
-    """Cast the parameters in place; buffers, such as rotary frequencies, keep their precision."""
+    """Cast the parameters in place; buffers, such as rotary frequencies, keep their precision, and
+    whole numbers theirs."""
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(dtype)

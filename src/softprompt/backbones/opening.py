@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.errors import BackboneError
 
 
 @contextmanager
@@ -22,9 +23,17 @@ def opened(
         choose: which parameters, by name; all by default.
     Yields:
         The opened parameters by name.
+    Raises:
+        BackboneError: a chosen one is held in 8 bits.
     """
     identity = backbone.identity  # noqa: F841  the fingerprint is of the unopened weights
     chosen = {n: p for n, p in backbone.model.named_parameters() if choose(n)}
+    whole = next((name for name, p in chosen.items() if not p.is_floating_point()), None)
+    if whole is not None:
+        raise BackboneError(
+            f"{backbone.name}: {whole} is held in 8 bits and cannot be trained; load the backbone in "
+            "precision float32, or learn a prompt"
+        )
     kept = {name: parameter.detach().clone() for name, parameter in chosen.items()}
     for parameter in chosen.values():
         parameter.requires_grad_(True)

@@ -161,7 +161,7 @@ def _show_backbone(model: Backbone) -> None:
             ("input width", f"{model.width} ({DEFAULT_LENGTH} rows: {rows:,} numbers)"),
             ("positions", str(model.limit or "no limit")),
             ("embeddings", f"RMS {model.rms:.4f} per element"),
-            ("runs in", f"{str(model.dtype).removeprefix('torch.')} on {model.device}"),
+            ("runs in", f"{model.precision} on {model.device}"),
             ("fingerprint", f"{model.identity.architecture} {model.identity.weights}"),
         ]
     )

@@ -87,7 +87,7 @@ def _quiet_libraries() -> Iterator[None]:
     """Libraries hold their tongue; a warning of ours becomes one line."""
     quiet = {
         "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
+        "TOKENIZERS_PARALLELISM": "true",  # said outright, it also keeps quiet when we fork
         "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     }
     if not sys.stderr.isatty():  # on a terminal a download may show how far it is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +14,7 @@ from softprompt.prompts.addition import Addition
 from softprompt.text.answers import Answers
 from softprompt.text.layout import Frame
 from softprompt.text.query import Source
-from softprompt.text.renderer import Renderer, Rendering, RenderSettings
+from softprompt.text.renderer import Draft, Renderer, Rendering, RenderSettings
 from softprompt.text.template import Template
 
 
@@ -49,29 +49,38 @@ class Applied:
             )
         return replace(self, addition=addition)
 
-    def render(self, example: Example) -> Rendering:
+    def drafts(self, examples: Iterable[Example]) -> list[Draft | None]:
+        """Examples tokenised in one batch, for the methods below; they say what is wrong with one
+        for which there is None."""
+        return self.renderer.drafts(example.fields for example in examples)
+
+    def render(self, example: Example, draft: Draft | None = None) -> Rendering:
         """What scores the example's candidates.
 
+        Args:
+            draft: the example's own, where `drafts` made it; the result is the same.
         Raises:
             DataError: the example lacks a field of the template, has no candidates, or does not fit.
         """
         with _naming(example):
-            return self.renderer.score(example.fields, example.candidates)
+            return self.renderer.score(example.fields, example.candidates, draft=draft)
 
-    def render_gold(self, example: Example, words: tuple[str, ...]) -> Rendering:
+    def render_gold(
+        self, example: Example, words: tuple[str, ...], draft: Draft | None = None
+    ) -> Rendering:
         """What scores one filling of the slots alone (of free text, with the end token)."""
         with _naming(example):
-            return self.renderer.gold(example.fields, words, example.candidates)
+            return self.renderer.gold(example.fields, words, example.candidates, draft=draft)
 
-    def source(self, example: Example) -> Source:
+    def source(self, example: Example, draft: Draft | None = None) -> Source:
         """What a generator continues for the example."""
         with _naming(example):
-            return self.renderer.source(example.fields, example.candidates)
+            return self.renderer.source(example.fields, example.candidates, draft=draft)
 
-    def candidate_ids(self, example: Example) -> list[tuple[int, ...]]:
+    def candidate_ids(self, example: Example, draft: Draft | None = None) -> list[tuple[int, ...]]:
         """How each candidate is tokenised in this example, its slots one after another."""
         with _naming(example):
-            tokenised = self.renderer.candidate_ids(example.fields, example.candidates)
+            tokenised = self.renderer.candidate_ids(example.fields, example.candidates, draft=draft)
         return [tuple(i for ids in words for i in ids) for _, words in tokenised]
 
 

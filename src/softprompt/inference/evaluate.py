@@ -16,7 +16,8 @@ from softprompt.data.metrics import hard
 from softprompt.data.metrics import score as score_metrics
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
-from softprompt.inference.predict import TOKEN_BUDGET, Prediction, answer, predict
+from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
+from softprompt.inference.predict import Prediction, answer, predict
 from softprompt.inference.questions import Question, questions
 from softprompt.text.answers import FreeText, Poles
 
@@ -54,7 +55,7 @@ def evaluate(
     labels: Sequence[str] = (),
     *,
     asked: Sequence[Question] | None = None,
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: TokenBudget = TOKEN_BUDGET,
     both_ways: bool = True,
 ) -> Evaluation:
     """Predict and score labelled examples.

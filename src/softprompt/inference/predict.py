@@ -17,15 +17,13 @@ from softprompt.data.batching import micro_batches
 from softprompt.data.examples import Example
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
-from softprompt.inference.assemble import embed_rows
+from softprompt.inference.assemble import embed_rows, embed_sequences
+from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget, out_of_memory, retreat
 from softprompt.inference.questions import Generated, Question, Ranked, questions
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stack
 from softprompt.text.answers import FreeText, Poles
 from softprompt.text.renderer import Rendering
-
-TOKEN_BUDGET = 8192
-"""Padded tokens per forward pass when predicting: memory, never numbers."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +71,18 @@ def predict(
     backbone: Backbone,
     applied: Sequence[Applied],
     items: Sequence[tuple[int, Example]],
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: TokenBudget = TOKEN_BUDGET,
 ) -> list[Prediction]:
     """Predict examples, each with one of several prompts, in one batch where they fit.
 
     Args:
         applied: prompts on this backbone.
         items: which of them, and the example.
-        token_budget: padded tokens per forward pass.
+        token_budget: padded tokens per forward pass; halved where they do not fit.
     Returns:
         One prediction per item, in their order.
     Raises:
+        MemoryShortage: a single example does not fit.
         DataError: an example that lacks a field, has no candidates, or does not fit.
         RunError: scores that are not numbers.
     """
@@ -94,28 +93,37 @@ def answer(
     backbone: Backbone,
     applied: Sequence[Applied],
     asked: Sequence[Question],
-    token_budget: int = TOKEN_BUDGET,
+    token_budget: TokenBudget = TOKEN_BUDGET,
 ) -> list[Prediction]:
     """Predict what was made ready before.
 
     Args:
         applied: prompts on this backbone, the same in number and templates as when it was.
         asked: from `questions`.
-        token_budget: padded tokens per forward pass.
+        token_budget: padded tokens per forward pass; halved where they do not fit.
     Returns:
         One prediction per question, in their order.
     Raises:
+        MemoryShortage: a single example does not fit.
         RunError: scores that are not numbers.
     """
     additions = [one.addition for one in applied]
     prompts = None if all(a.rows is None for a in additions) else stack(additions)
-    ranked = {n: q for n, q in enumerate(asked) if isinstance(q, Ranked)}
-    generated = {n: q for n, q in enumerate(asked) if isinstance(q, Generated)}
+    budget = TOKEN_BUDGET if token_budget == "auto" else token_budget
     found: dict[int, Prediction] = {}
-    with torch.no_grad():
-        found.update(_rank(backbone, applied, prompts, ranked, token_budget))
-        found.update(_generate(backbone, applied, prompts, generated, token_budget))
-    return [found[number] for number in range(len(asked))]
+    while True:
+        left = {n: q for n, q in enumerate(asked) if n not in found}
+        ranked = {n: q for n, q in left.items() if isinstance(q, Ranked)}
+        generated = {n: q for n, q in left.items() if isinstance(q, Generated)}
+        try:
+            with torch.no_grad():
+                found.update(_rank(backbone, applied, prompts, ranked, budget))
+                found.update(_generate(backbone, applied, prompts, generated, budget))
+            return [found[number] for number in range(len(asked))]
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        budget = retreat([question.length for question in left.values()], budget)
 
 
 # --- ranking ----------------------------------------------------------------------------------
@@ -153,8 +161,8 @@ def _label_table(
     renderings: Sequence[Rendering],
     which: Sequence[int],
 ) -> Tensor:
-    """Label scores `[B, L]`, each row with its own objective's sum or mean."""
-    scores = score(backbone, prompts, renderings, which)
+    """Label scores `[B, L]`, each row with its own objective's sum or mean, up to a constant."""
+    scores = score(backbone, prompts, renderings, which, normalised=False)
     summed = label_scores(scores, renderings, mean=False)
     mean = [applied[number].objective.mean for number in which]
     if not any(mean):
@@ -178,7 +186,10 @@ def _priors(
     asked: Iterable[Ranked],
     token_budget: int,
 ) -> dict[PriorKey, Tensor]:
-    """Label scores `[L]` on the template with empty fields, for objectives with `pmi`."""
+    """Label scores `[L]` on the template with empty fields, for objectives with `pmi`.
+
+    A constant that they, or what they are subtracted from, lack cancels in the softmax over labels.
+    """
     empty: dict[PriorKey, Rendering] = {}
     for question in asked:
         key, one = _prior_key(question), applied[question.prompt]
@@ -228,12 +239,14 @@ def _generate(
             which = [row.prompt for row in rows]
             sources = [row.source for row in rows]
             ids, segments = [s.ids for s in sources], [s.segments for s in sources]
-            inputs = embed_rows(backbone, prompts, ids, which, segments)
+            whole = embed_sequences(backbone, prompts, ids, which, segments)
             decoder = None
             if begun:
                 starts = [s.decoder for s in sources]
                 decoder = embed_rows(backbone, prompts, starts, which, decoder=True)
-            made = backbone.generate(inputs, max(row.most for row in rows), decoder)
+            prefix = whole.begun(backbone)
+            most = max(row.most for row in rows)
+            made = backbone.generate(whole.inputs[-1], most, decoder, prefix=prefix)
             for number, row, out in zip(batch, rows, made, strict=True):
                 yield number, _matched(row, out[: row.most], backbone, applied[row.prompt])
 

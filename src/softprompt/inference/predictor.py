@@ -11,8 +11,9 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.errors import PromptError, UsageError
 from softprompt.inference.applied import Applied, apply
+from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
 from softprompt.inference.objective import Objective
-from softprompt.inference.predict import TOKEN_BUDGET, Prediction, predict
+from softprompt.inference.predict import Prediction, predict
 from softprompt.prompts.addition import Addition
 from softprompt.prompts.identity import check_backbone
 from softprompt.prompts.prompt import Prompt
@@ -38,7 +39,7 @@ class Predictor:
         self,
         backbone: Backbone,
         prompts: Prompt | str | Path | Mapping[str, Prompt | str | Path],
-        token_budget: int = TOKEN_BUDGET,
+        token_budget: TokenBudget = TOKEN_BUDGET,
     ):
         named = prompts if isinstance(prompts, Mapping) else {"": prompts}
         if not named:

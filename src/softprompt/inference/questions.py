@@ -13,7 +13,7 @@ from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
 from softprompt.text.query import Source
-from softprompt.text.renderer import Rendering
+from softprompt.text.renderer import Draft, Rendering
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,9 @@ class Generated:
 
 Question: TypeAlias = Ranked | Generated
 
+TOGETHER = 512
+"""Examples that are tokenised in one batch: enough for every core, and little to hold."""
+
 
 def questions(applied: Sequence[Applied], items: Sequence[tuple[int, Example]]) -> list[Question]:
     """Make examples ready, each for one of several prompts.
@@ -72,22 +75,30 @@ def questions(applied: Sequence[Applied], items: Sequence[tuple[int, Example]]) 
     Raises:
         DataError: an example that lacks a field, has no candidates, or does not fit.
     """
-    return [_question(number, applied[number], example) for number, example in items]
+    made: list[Question] = []
+    for first in range(0, len(items), TOGETHER):
+        window = items[first : first + TOGETHER]
+        drafts = {
+            number: iter(applied[number].drafts(e for n, e in window if n == number))
+            for number in {number for number, _ in window}
+        }
+        made += [_question(n, applied[n], example, next(drafts[n])) for n, example in window]
+    return made
 
 
-def _question(number: int, applied: Applied, example: Example) -> Question:
+def _question(number: int, applied: Applied, example: Example, draft: Draft | None) -> Question:
     if applied.objective.prediction == "rank":
-        return Ranked(number, example, applied.render(example))
-    source = applied.source(example)
+        return Ranked(number, example, applied.render(example, draft))
+    source = applied.source(example, draft)
     if isinstance(applied.answers, FreeText):
         most = applied.answers.max_tokens + (
             0 if source.closing is None else 2
         )  # sentinels around it
         return Generated(number, example, source, (), most)
     if applied.renderer.frame.family == "causal":
-        legal = tuple(applied.candidate_ids(example))
+        legal = tuple(applied.candidate_ids(example, draft))
         return Generated(number, example, source, legal, max(len(ids) for ids in legal))
-    legal = _decoder_answers(applied.render(example), len(source.decoder))
+    legal = _decoder_answers(applied.render(example, draft), len(source.decoder))
     most = max(len(ids) for ids in legal) + 1  # so that a longer output shows as one
     return Generated(number, example, source, legal, most)
 

@@ -83,6 +83,11 @@ def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared
     Raises:
         UsageError: anything that does not fit; says which.
     """
+    if settings.precision == "int8" and settings.method.opens_weights:
+        raise SettingsError(
+            f"precision: {settings.method.name} trains the backbone's weights, which int8 holds in 8 "
+            "bits; use float32, or a method that learns a prompt"
+        )
     data = run_task(settings)
     task = data.task
     given = parse(settings.template) if settings.template is not None else None
@@ -289,7 +294,7 @@ def run_facts(prepared: Prepared) -> list[Fact]:
     rows = ", ".join(f"{split} {len(task.examples(split)):,}" for split in task.split_names)
     facts = [
         Fact("backbone", f"{b.name} ({family}, {b.n_parameters:,} parameters{limit})"),
-        Fact("device", f"{b.device}, {str(b.dtype).removeprefix('torch.')}"),
+        Fact("device", f"{b.device}, {b.precision}"),
         Fact("task", f"{task.name}: {rows}"),
         *(Fact("", note) for note in prepared.notes),
         Fact("template", prepared.template),

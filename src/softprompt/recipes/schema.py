@@ -148,8 +148,10 @@ class RunSettings(Settings):
         default=[0], min_length=1, description="one prompt each, in shared batches"
     )
     out: str | None = Field(default=None, description="run folder; else runs/<task>")
-    precision: Literal["auto", "float32", "float16", "bfloat16", "float64"] = Field(
-        default="auto", description="auto: float32 on the CPU, else as the checkpoint suggests"
+    precision: Literal["auto", "float32", "float16", "bfloat16", "float64", "int8"] = Field(
+        default="auto",
+        description="auto: float32 on the CPU, else as the checkpoint suggests; int8: linear "
+        "layers in 8 bits, for prompts",
     )
     device: str | None = Field(
         default=None, description="cpu, cuda, …; else an accelerator if there is"

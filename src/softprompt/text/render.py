@@ -1,4 +1,4 @@
-"""From spelled pieces to token pieces: each run tokenised once, answers in context, truncation.
+"""From spelled pieces to token pieces: runs tokenised together, answers in context, truncation.
 
 Rules:
 - the first text of a sequence, and the text after a pair boundary, is tokenised as the tokenizer
@@ -11,7 +11,7 @@ Knows no family and no special tokens.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -41,6 +41,13 @@ class Context:
 TokenPiece: TypeAlias = Encoding | Rows | Context | Boundary | StartTokens
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """A run that is to be tokenised: its texts, each with whether something stands before it."""
+
+    wanted: tuple[tuple[str, bool], ...]
+
+
 def tokenise(
     pieces: Sequence[Piece], tokenizer: Tokenizer, *, per_piece: bool = False
 ) -> tuple[TokenPiece, ...]:
@@ -51,16 +58,33 @@ def tokenise(
         per_piece: tokenise every span apart, as PET's and LM-BFF's released code does; a space at
             the end of the template's own text then begins the next span.
     """
-    done: list[TokenPiece] = []
+    return tokenise_many([pieces], tokenizer, per_piece=per_piece)[0]
+
+
+def tokenise_many(
+    sequences: Sequence[Sequence[Piece]], tokenizer: Tokenizer, *, per_piece: bool = False
+) -> list[tuple[TokenPiece, ...]]:
+    """Each of the sequences as `tokenise` gives it, all their texts tokenised together."""
+    planned = [_planned(pieces, per_piece) for pieces in sequences]
+    runs = [piece for pieces in planned for piece in pieces if isinstance(piece, _Texts)]
+    texts = [text for run in runs for text in run.wanted]
+    made = iter(tokenizer.encode_many(texts))
+    return [
+        tuple(_taken(piece, made) if isinstance(piece, _Texts) else piece for piece in pieces)
+        for pieces in planned
+    ]
+
+
+def _planned(pieces: Sequence[Piece], per_piece: bool) -> list[TokenPiece | _Texts]:
+    """The token pieces of one sequence, its runs not tokenised yet."""
+    done: list[TokenPiece | _Texts] = []
     continues = False  # whether the text goes on here, or begins
     text, text_continues = "", False  # the run right before
     for piece in pieces:
         if isinstance(piece, Run):
             text, text_continues = piece.text, continues
-            if per_piece:
-                done.append(_apart(_parts(piece), tokenizer, continues))
-            else:
-                done.append(tokenizer.encode(text, continues=continues))
+            texts = _parts(piece) if per_piece else [text]
+            done.append(_Texts(tuple((t, continues or n > 0) for n, t in enumerate(texts))))
             continues = True
             continue
         if isinstance(piece, Slot):
@@ -76,7 +100,22 @@ def tokenise(
             if isinstance(piece, Boundary):
                 continues = False
         text = ""
-    return tuple(done)
+    return done
+
+
+def _taken(run: _Texts, made: Iterator[Encoding]) -> Encoding:
+    """The encoding of a run, out of those of its texts, which come next."""
+    if len(run.wanted) == 1:
+        return next(made)
+    ids: list[int] = []
+    spans: list[tuple[int, int]] = []
+    offset = 0
+    for text, _ in run.wanted:
+        encoding = next(made)
+        ids += encoding.ids
+        spans += ((a + offset, b + offset) for a, b in encoding.spans)
+        offset += len(text)
+    return Encoding(tuple(ids), tuple(spans))
 
 
 def answer_ids(tokenizer: Tokenizer, context: Context, word: str) -> tuple[int, ...]:
@@ -159,19 +198,6 @@ def level(counts: Mapping[tuple[int, int], int], excess: int) -> dict[tuple[int,
             cuts[key] -= 1
             surplus -= 1
     return cuts
-
-
-def _apart(texts: Sequence[str], tokenizer: Tokenizer, continues: bool) -> Encoding:
-    ids: list[int] = []
-    spans: list[tuple[int, int]] = []
-    offset = 0
-    for text in texts:
-        encoding = tokenizer.encode(text, continues=continues)
-        ids += encoding.ids
-        spans += ((a + offset, b + offset) for a, b in encoding.spans)
-        offset += len(text)
-        continues = True
-    return Encoding(tuple(ids), tuple(spans))
 
 
 def _parts(run: Run) -> list[str]:

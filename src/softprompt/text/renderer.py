@@ -7,7 +7,7 @@ functions in `spell.py`, `render.py` and `layout.py`.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from softprompt.errors import TemplateError
@@ -21,7 +21,7 @@ from softprompt.text.render import (
     answer_ids,
     shorten,
     token_count,
-    tokenise,
+    tokenise_many,
 )
 from softprompt.text.spell import Demonstration, Fields, Spelled, spell
 from softprompt.text.template import Template
@@ -72,17 +72,24 @@ class Rendering:
 
 
 @dataclass(frozen=True)
+class Draft:
+    """An example spelled and tokenised, whether it fits or not."""
+
+    spelled: Spelled
+    main: tuple[TokenPiece, ...]
+    decoder: tuple[TokenPiece, ...] | None
+
+
+@dataclass(frozen=True)
 class _Attempt:
-    """An example spelled and tokenised, and how far it is from fitting.
+    """A draft with its answers, and how far it is from fitting.
 
     Args:
         words: each candidate's ids in context.
         over: tokens too many in the main sequence, and in the decoder's.
     """
 
-    spelled: Spelled
-    main: tuple[TokenPiece, ...]
-    decoder: tuple[TokenPiece, ...] | None
+    draft: Draft
     words: tuple[Words, ...]
     over: tuple[int, int]
     cut: int = 0
@@ -94,7 +101,7 @@ class _Attempt:
 
     @property
     def tokens(self) -> int:
-        return token_count(self.main) + token_count(self.decoder or ())
+        return token_count(self.draft.main) + token_count(self.draft.decoder or ())
 
 
 @dataclass
@@ -131,6 +138,24 @@ class Renderer:
         """Ids of a text that learned rows start from, tokenised as the beginning of a text."""
         return self.frame.tokenizer.encode(text, continues=False).ids
 
+    def drafts(self, many: Iterable[Fields]) -> list[Draft | None]:
+        """Begin to render many examples without demonstrations: tokenise them in one batch.
+
+        Args:
+            many: each example's fields.
+        Returns:
+            What `score`, `gold` and `source` take as `draft`, to give exactly what they give
+            without; None for an example that cannot be spelled: they say what is wrong with it.
+        """
+        spelled: list[Spelled | None] = []
+        for fields in many:
+            try:
+                spelled.append(self._spell(fields, ()))
+            except TemplateError:
+                spelled.append(None)
+        made = iter(self._drafted([one for one in spelled if one is not None]))
+        return [None if one is None else next(made) for one in spelled]
+
     # --- what is asked of a network -------------------------------------------------------------
 
     def score(
@@ -138,6 +163,7 @@ class Renderer:
         fields: Fields,
         candidates: tuple[str, ...] | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        draft: Draft | None = None,
     ) -> Rendering:
         """The queries that score every candidate of an example.
 
@@ -145,6 +171,7 @@ class Renderer:
             fields: the example's fields.
             candidates: the example's own candidates, where the answers are its own.
             demonstrations: solved examples for `{demo}`.
+            draft: the example's own, where `drafts` made it.
         Raises:
             TemplateError: a missing field, a candidate without tokens, or what does not fit even
                 with everything cut that may be.
@@ -152,9 +179,10 @@ class Renderer:
         chosen = self.answers.candidates(candidates)
         if not chosen:
             raise TemplateError("free text has no candidates to score: generate it instead")
-        made = self._fit(fields, [candidate.words for candidate in chosen], demonstrations)
+        words = [candidate.words for candidate in chosen]
+        made = self._fit(fields, words, demonstrations, draft)
         return Rendering(
-            queries=lay_out(made.main, made.decoder, made.words, self.frame),
+            queries=lay_out(made.draft.main, made.draft.decoder, made.words, self.frame),
             labels=self.answers.labels(candidates),
             label_of=tuple(candidate.label for candidate in chosen),
             cut=made.cut,
@@ -167,6 +195,7 @@ class Renderer:
         words: tuple[str, ...],
         candidates: tuple[str, ...] | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        draft: Draft | None = None,
     ) -> Rendering:
         """The one query that scores one filling of the slots; a free text ends with its end token.
 
@@ -174,10 +203,9 @@ class Renderer:
         answer.
         """
         rivals = self._rivals(candidates)
-        made = self._fit(fields, [words, *rivals], demonstrations)
-        queries = lay_out(
-            made.main, made.decoder, made.words[:1], self.frame, final=self._is_free_text
-        )
+        made = self._fit(fields, [words, *rivals], demonstrations, draft)
+        main, decoder = made.draft.main, made.draft.decoder
+        queries = lay_out(main, decoder, made.words[:1], self.frame, final=self._is_free_text)
         return Rendering(queries, (" ".join(words),), (0,), made.cut, made.shown)
 
     def source(
@@ -185,6 +213,7 @@ class Renderer:
         fields: Fields,
         candidates: tuple[str, ...] | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        draft: Draft | None = None,
     ) -> Source:
         """What a generator continues for this example.
 
@@ -193,8 +222,8 @@ class Renderer:
         """
         if self.frame.family == "masked":
             raise TemplateError("a masked backbone fills slots and cannot generate an answer")
-        made = self._fit(fields, self._rivals(candidates), demonstrations)
-        begun = continuation(made.main, made.decoder, self.frame)
+        made = self._fit(fields, self._rivals(candidates), demonstrations, draft)
+        begun = continuation(made.draft.main, made.draft.decoder, self.frame)
         return replace(begun, cut=made.cut, demonstrations=made.shown)
 
     def candidate_ids(
@@ -202,10 +231,12 @@ class Renderer:
         fields: Fields,
         candidates: tuple[str, ...] | None = None,
         demonstrations: Sequence[Demonstration] = (),
+        draft: Draft | None = None,
     ) -> list[tuple[tuple[str, ...], Words]]:
         """Each candidate's words and how they are tokenised in this example's context."""
         words = [candidate.words for candidate in self.answers.candidates(candidates)]
-        return list(zip(words, self._fit(fields, words, demonstrations).words, strict=True))
+        made = self._fit(fields, words, demonstrations, draft)
+        return list(zip(words, made.words, strict=True))
 
     # --- making it fit --------------------------------------------------------------------------
 
@@ -224,6 +255,7 @@ class Renderer:
         fields: Fields,
         words: Sequence[tuple[str, ...]],
         demonstrations: Sequence[Demonstration],
+        draft: Draft | None,
     ) -> _Attempt:
         """As much as fits with the longest of `words`: demonstrations go first (the last one
         first), then the ends of fields.
@@ -233,10 +265,11 @@ class Renderer:
         """
 
         def showing(count: int) -> _Attempt:
-            return self._attempt(self._spell(fields, demonstrations[:count]), words)
+            spelled = self._spell(fields, demonstrations[:count])
+            return self._attempt(self._drafted([spelled])[0], words)
 
         shown = len(demonstrations)
-        attempt = showing(shown)
+        attempt = showing(shown) if draft is None else self._attempt(draft, words)
         before = attempt.tokens
         if attempt.fits:
             return replace(attempt, shown=shown)
@@ -245,16 +278,17 @@ class Renderer:
             shown = max(0, first_too_many - 1)
             attempt = showing(shown)
         while not attempt.fits:
-            attempt = self._attempt(self._shortened(attempt), words)
+            attempt = self._attempt(self._drafted([self._shortened(attempt)])[0], words)
         return replace(attempt, cut=max(1, before - attempt.tokens), shown=shown)
 
     def _shortened(self, attempt: _Attempt) -> Spelled:
         over_main, over_decoder = attempt.over
-        main, decoder = attempt.spelled.main, attempt.spelled.decoder
-        less_main = shorten(main, attempt.main, over_main) if over_main else main
+        draft = attempt.draft
+        main, decoder = draft.spelled.main, draft.spelled.decoder
+        less_main = shorten(main, draft.main, over_main) if over_main else main
         less_decoder = decoder
         if over_decoder and decoder is not None:
-            less_decoder = shorten(decoder, attempt.decoder or (), over_decoder)
+            less_decoder = shorten(decoder, draft.decoder or (), over_decoder)
         if less_main is None or (less_decoder is None and decoder is not None):
             raise TemplateError(
                 f"{max(attempt.over)} tokens too long for the limit of {self.settings.limit}, with "
@@ -263,15 +297,18 @@ class Renderer:
             )
         return Spelled(less_main, less_decoder)
 
-    def _attempt(self, spelled: Spelled, words: Sequence[tuple[str, ...]]) -> _Attempt:
+    def _drafted(self, many: Sequence[Spelled]) -> list[Draft]:
+        """Tokenise what was spelled, all of it together."""
+        sequences = [one for s in many for one in (s.main, s.decoder) if one is not None]
         tokenizer, per_piece = self.frame.tokenizer, self.settings.per_piece
-        main = tokenise(spelled.main, tokenizer, per_piece=per_piece)
-        decoder = None
-        if spelled.decoder is not None:
-            decoder = tokenise(spelled.decoder, tokenizer, per_piece=per_piece)
+        made = iter(tokenise_many(sequences, tokenizer, per_piece=per_piece))
+        return [Draft(s, next(made), None if s.decoder is None else next(made)) for s in many]
+
+    def _attempt(self, draft: Draft, words: Sequence[tuple[str, ...]]) -> _Attempt:
+        main, decoder = draft.main, draft.decoder
         contexts = [p for p in (*main, *(decoder or ())) if isinstance(p, Context)] or [BARE_SLOT]
         ids = tuple(self._ids(contexts, each) for each in words)
-        return _Attempt(spelled, main, decoder, ids, self._over(main, decoder, ids))
+        return _Attempt(draft, ids, self._over(main, decoder, ids))
 
     def _over(
         self,

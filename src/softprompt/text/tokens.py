@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 Family = Literal["masked", "encoder_decoder", "causal"]
@@ -56,6 +57,9 @@ class Tokenizer(Protocol):
             continues: False at the beginning of a text (the tokenizer may put its own leading
                 space); True after a break, where no space is added.
         """
+
+    def encode_many(self, texts: Sequence[tuple[str, bool]]) -> list[Encoding]:
+        """What `encode` gives for each (text, continues), made together."""
 
     def pieces(self, ids: tuple[int, ...]) -> list[str]:
         """The token strings, for showing."""

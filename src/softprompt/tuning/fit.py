@@ -6,7 +6,7 @@ Knows learners and renderings, not methods by name, batches of several fits, or 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,11 +20,10 @@ from softprompt.data.metrics import find_metric, hard
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import Evaluation, evaluate
-from softprompt.inference.questions import Question, questions
 from softprompt.inference.scoring import Scores, label_loss, label_scores, token_loss
 from softprompt.methods.method import Learner
 from softprompt.tuning.alarms import Alarm, check_loss, check_predictions
-from softprompt.tuning.lessons import KEPT_TOKENS, Lesson, Lessons
+from softprompt.tuning.lessons import DevQuestions, Lesson, Lessons, render_alike
 from softprompt.tuning.optimisers import (
     build,
     load_state_tensors,
@@ -96,7 +95,8 @@ class Fit:
         self.early = EarlyStopping(settings.patience, higher)
         self._shown: set[str] = set()  # kinds of alarms that were raised before
         self._best: dict[str, Tensor] | None = None
-        self._asked: list[Question] | None = None
+        self._questions = DevQuestions(data.dev, applied)
+        self._lessons = Lessons(data.train, applied)
         if self.parameters:
             self._peak = resolved_learning_rate(settings.optimiser, backbone.rms)
             self._optimiser = build(
@@ -104,7 +104,6 @@ class Fit:
             )
             lengths = [_text_length(example) for example in data.train]
             self._plan = BatchPlan(lengths, settings.batch_size, seed, settings.order)
-            self._lessons = Lessons(data.train, applied)
 
     @property
     def applied(self) -> Applied:
@@ -117,26 +116,40 @@ class Fit:
         finished = self.step >= self.settings.steps or self.early.should_stop
         return not self.parameters or finished or self.failure is not None
 
+    def render_with(self, others: Iterable[Fit]) -> None:
+        """Use another fit's renderings of train, and of dev, where it renders the same ones alike:
+        seeds that share their data tokenise them once."""
+        for other in others:
+            if render_alike(self._lessons, other._lessons):
+                self._lessons = other._lessons
+            if render_alike(self._questions, other._questions):
+                self._questions = other._questions
+
     # --- one step -----------------------------------------------------------------------------
 
     def draw(self) -> list[Lesson]:
         """The lessons of the step about to be taken."""
-        drawn = [self._lessons[index] for index in self._plan.step(self.step)]
+        drawn = self._lessons.draw(self._plan.step(self.step))
         if self.step < self._plan.steps_per_epoch:  # an epoch draws every example once
             self.cut += sum(lesson.rendering.cut > 0 for lesson in drawn)
         return drawn
 
     def weight(self, lessons: Sequence[Lesson]) -> float:
         """What the step's summed loss is divided by: its examples, or its answer tokens."""
-        if self._applied.objective.normalise == "labels":
+        if not self.needs_normaliser:
             return float(len(lessons))
         queries = [query for lesson in lessons for query in lesson.rendering.queries]
         return float(sum(len(read.tokens) for query in queries for read in query.reads))
 
+    @property
+    def needs_normaliser(self) -> bool:
+        """Whether its loss is of log-probabilities over the vocabulary."""
+        return self._applied.objective.normalise == "vocabulary"
+
     def loss(self, scores: Scores, lessons: Sequence[Lesson]) -> Tensor:
         """The summed loss of some of a step's lessons, a scalar."""
         objective = self._applied.objective
-        if objective.normalise == "vocabulary":
+        if self.needs_normaliser:
             return token_loss(scores, objective.z_loss).sum()
         table = label_scores(scores, [lesson.rendering for lesson in lessons], objective.mean)
         width = table.shape[1]
@@ -182,6 +195,10 @@ class Fit:
     def fail(self, reason: str) -> None:
         """Take no more steps; what was learned up to the last evaluation can still be chosen."""
         self.failure = reason
+        self.drop_gradients()
+
+    def drop_gradients(self) -> None:
+        """Forget what of a step's gradients stands there."""
         for parameter in self.parameters.values():
             parameter.grad = None
 
@@ -209,7 +226,8 @@ class Fit:
         try:
             evaluation = self.evaluate_dev(both_ways=False)
         except RunError as error:
-            raise RunError(f"{self.name}, evaluation after step {self.step}: {error}") from None
+            where = f"{self.name}, evaluation after step {self.step}"
+            raise type(error)(f"{where}: {error}") from None
         self.history.append({"step": float(self.step), **evaluation.metrics})
         self.early = self.early.after(self.step, evaluation.metrics[self.data.metrics[0]])
         if self.early.improved:
@@ -225,18 +243,13 @@ class Fit:
 
     def evaluate_dev(self, *, both_ways: bool) -> Evaluation:
         """Score dev with what has been learned so far; dev is rendered at the first call only."""
-        asked = self._asked
-        if asked is None:
-            asked = questions([self._applied], [(0, example) for example in self.data.dev])
-            if sum(question.length for question in asked) <= KEPT_TOKENS:
-                self._asked = asked
         return evaluate(
             self._backbone,
             self.applied,
             self.data.dev,
             self.data.metrics,
             self.data.labels,
-            asked=asked,
+            asked=self._questions.ask(),
             token_budget=self.settings.token_budget,
             both_ways=both_ways,
         )

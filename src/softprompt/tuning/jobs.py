@@ -131,7 +131,7 @@ def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
         "objective": asdict(applied.objective),
         "render": asdict(render),
         "data": {s: task.content_hash(s) for s in ("train", "dev") if s in task.split_names},
-        "backbone": {"weights": backbone.identity.weights, "dtype": str(backbone.dtype)},
+        "backbone": {"weights": backbone.identity.weights, "dtype": backbone.precision},
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain

@@ -1,4 +1,4 @@
-"""What a fit is taught: a training example as the network sees it, and what it should answer.
+"""What a fit is taught and asked: examples as the network sees them, and what they should answer.
 
 Knows renderings and targets, not models, batches or steps.
 """
@@ -13,11 +13,12 @@ from softprompt.data.metrics import hard
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import gold
+from softprompt.inference.questions import Question, questions
 from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Rendering
+from softprompt.text.renderer import Draft, Rendering
 
 KEPT_TOKENS = 2_000_000
-"""Rendered tokens that a fit keeps, some 100 MB; what is beyond is rendered anew when drawn."""
+"""Rendered tokens that are kept, some 100 MB; what is beyond is rendered anew when drawn."""
 
 
 @dataclass(frozen=True)
@@ -46,35 +47,79 @@ class Lessons:
     def __init__(
         self, examples: Sequence[Example], applied: Applied, kept_tokens: int = KEPT_TOKENS
     ):
-        self._examples, self._applied, self._left = examples, applied, kept_tokens
+        self.examples, self.applied, self._left = examples, applied, kept_tokens
         self._kept: dict[int, Lesson] = {}
 
-    def __getitem__(self, index: int) -> Lesson:
-        """The lesson of example `index`.
+    def draw(self, indices: Sequence[int]) -> list[Lesson]:
+        """The lessons of some examples; those not rendered yet are tokenised in one batch.
 
         Raises:
-            DataError: it does not fit the template, or its target is none of its answers.
+            DataError: one does not fit the template, or its target is none of its answers.
         """
-        if index in self._kept:
-            return self._kept[index]
-        made = lesson(self._examples[index], self._applied)
-        if made.rendering.length <= self._left:
-            self._left -= made.rendering.length
-            self._kept[index] = made
+        fresh = [index for index in dict.fromkeys(indices) if index not in self._kept]
+        drafts = self.applied.drafts(self.examples[index] for index in fresh)
+        made = {
+            index: lesson(self.examples[index], self.applied, draft)
+            for index, draft in zip(fresh, drafts, strict=True)
+        }
+        for index, one in made.items():
+            if one.rendering.length <= self._left:
+                self._left -= one.rendering.length
+                self._kept[index] = one
+        return [made[index] if index in made else self._kept[index] for index in indices]
+
+
+class DevQuestions:
+    """The questions of a dev split, made when first asked.
+
+    Args:
+        examples: the dev split.
+        applied: template, answers and objective.
+        kept_tokens: up to this length of them all they are kept in memory.
+    """
+
+    def __init__(
+        self, examples: Sequence[Example], applied: Applied, kept_tokens: int = KEPT_TOKENS
+    ):
+        self.examples, self.applied, self._most = examples, applied, kept_tokens
+        self._kept: list[Question] | None = None
+
+    def ask(self) -> list[Question]:
+        """All of them, in order.
+
+        Raises:
+            DataError: an example does not fit the template.
+        """
+        if self._kept is not None:
+            return self._kept
+        made = questions([self.applied], [(0, example) for example in self.examples])
+        if sum(question.length for question in made) <= self._most:
+            self._kept = made
         return made
 
 
-def lesson(example: Example, applied: Applied) -> Lesson:
+def render_alike(one: Lessons | DevQuestions, other: Lessons | DevQuestions) -> bool:
+    """Whether both hold the same examples, rendered the same way, whatever is learned from them."""
+    mine, theirs = one.applied, other.applied
+    same_way = mine.renderer == theirs.renderer and mine.objective == theirs.objective
+    # Mappings are equal in any order, and the order of the labels is the order of the candidates.
+    same_order = repr(mine.answers) == repr(theirs.answers)
+    return same_way and same_order and list(one.examples) == list(other.examples)
+
+
+def lesson(example: Example, applied: Applied, draft: Draft | None = None) -> Lesson:
     """Make a lesson of a labelled example.
 
+    Args:
+        draft: the example's own, where `applied.drafts` made it.
     Raises:
         DataError: no target, one that is none of the answers, or it does not fit the template.
     """
     if example.target is None:
         raise DataError(f"example {example.id} has no target, so nothing can be learned from it")
     if applied.objective.normalise == "vocabulary":
-        return Lesson(applied.render_gold(example, gold_words(example, applied)))
-    rendering = applied.render(example)
+        return Lesson(applied.render_gold(example, gold_words(example, applied), draft))
+    rendering = applied.render(example, draft)
     shares = target_shares(example.target, rendering.labels, applied)
     if shares is None:
         raise _no_answer(example, rendering.labels)

@@ -19,9 +19,11 @@ from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
-from softprompt.errors import RunError
+from softprompt.errors import MemoryShortage, RunError
+from softprompt.inference.budget import TokenBudget, out_of_memory
 from softprompt.inference.scoring import score
 from softprompt.prompts.addition import stack
+from softprompt.tuning.budget import Budget
 from softprompt.tuning.checkpoints import Checkpoint, checkpoint_folder, read, recover, write
 from softprompt.tuning.fit import Fit
 from softprompt.tuning.lessons import Lesson
@@ -52,6 +54,7 @@ class Loop:
     ):
         self.backbone, self.fits, self.report = backbone, list(fits), report
         self.folders, self.origins = folders, [dict(origin) for origin in origins]
+        self.budgets = _budgets(self.fits)
         self._trackers: list[list[Tracker]] = [[] for _ in self.fits]
         self._kept: int | None = None  # the step of the checkpoint on disk
 
@@ -62,6 +65,7 @@ class Loop:
 
         Raises:
             RunError: the checkpoint cannot be read or is of another run, or cannot be written.
+            MemoryShortage: a single example does not fit into the memory.
         """
         with ExitStack() as closing:
             self._resume(closing)
@@ -89,6 +93,8 @@ class Loop:
             record: dict[str, Any] = fit.update(loss)
             if fit.due():
                 record |= fit.look()
+        except MemoryShortage:  # says nothing of the fit
+            raise
         except RunError as error:
             fit.fail(f"{error}{self._where_kept()}")
             return {"loss": loss, "failure": fit.failure}
@@ -102,25 +108,44 @@ class Loop:
         alone = [[number] for number in lessons if self.fits[number].settings.dropout]
         losses: dict[int, Tensor] = {}
         for group in [shared, *alone] if shared else alone:
-            with self._dropping_out(self.fits[group[0]]):
-                losses |= self._accumulate({number: lessons[number] for number in group})
+            losses |= self._in_memory({number: lessons[number] for number in group})
         values = torch.stack([losses[number] for number in lessons]).tolist()
         return dict(zip(lessons, values, strict=True))
 
-    def _accumulate(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, Tensor]:
+    def _in_memory(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, Tensor]:
+        """Gradients of fits that share batches, begun again in smaller parts where they do not fit."""
+        fits = [self.fits[number] for number in lessons]
+        budget = self.budgets[_sharing(next(iter(lessons)), fits[0])]
+        while True:
+            try:
+                with self._dropping_out(fits[0]):
+                    return self._accumulate(lessons, budget)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            for fit in fits:
+                fit.drop_gradients()
+            budget.shrink([one.rendering.length for own in lessons.values() for one in own])
+
+    def _accumulate(
+        self, lessons: Mapping[int, Sequence[Lesson]], budget: Budget
+    ) -> dict[int, Tensor]:
         """Run the lessons of some fits in shared micro-batches."""
         fits = [self.fits[number] for number in lessons]
         weights = [fit.weight(own) for fit, own in zip(fits, lessons.values(), strict=True)]
         rows = [(n, lesson) for n, own in enumerate(lessons.values()) for lesson in own]
         losses = [torch.zeros((), device=self.backbone.device) for _ in fits]
-        budget = min(fit.settings.token_budget for fit in fits)
-        for batch in micro_batches([lesson.rendering.length for _, lesson in rows], budget):
+        lengths = [lesson.rendering.length for _, lesson in rows]
+        for batch in micro_batches(lengths, budget.positions):
             chosen = [rows[place] for place in sorted(batch)]
             # Fresh from each learner: a graph is used up by its backward pass.
             additions = [fit.learner.addition() for fit in fits]
             prompts = None if all(a.rows is None for a in additions) else stack(additions)
             owners, renderings = [n for n, _ in chosen], [lesson.rendering for _, lesson in chosen]
-            scores = score(self.backbone, prompts, renderings, owners)
+            full = any(fits[n].needs_normaliser for n in set(owners))
+            model, longest = self.backbone.model, max(lengths[place] for place in batch)
+            with budget.counting(model, len(batch), longest):
+                scores = score(self.backbone, prompts, renderings, owners, normalised=full)
             parts: list[Tensor] = []
             for n, first, last in _spans(owners):
                 own = [lesson for _, lesson in chosen[first:last]]
@@ -172,6 +197,8 @@ class Loop:
                 "what that run was given, or choose another folder"
             )
         self._kept = checkpoint.step
+        for name, budget in self.budgets.items():
+            budget.restore(checkpoint.state.get("budgets", {}).get(name))
         for number, (fit, state) in enumerate(
             zip(self.fits, checkpoint.state["fits"], strict=True)
         ):
@@ -188,7 +215,11 @@ class Loop:
             for number, fit in enumerate(self.fits)
             for name, tensor in fit.tensors().items()
         }
-        state = {"origins": self.origins, "fits": [fit.state() for fit in self.fits]}
+        state = {
+            "origins": self.origins,
+            "fits": [fit.state() for fit in self.fits],
+            "budgets": {name: budget.state() for name, budget in self.budgets.items()},
+        }
         step = max(fit.step for fit in self.fits)
         write(checkpoint_folder(self.folders[0], "last"), Checkpoint(step, tensors, state))
         self._kept = step
@@ -200,6 +231,19 @@ class Loop:
             return ". No checkpoint had been written yet"
         place = checkpoint_folder(self.folders[0], "last")
         return f". The checkpoint of step {self._kept} is kept in {place}"
+
+
+def _sharing(number: int, fit: Fit) -> str:
+    """Whose batches a fit is in: everyone's, or its own."""
+    return f"fit {number}" if fit.settings.dropout else "shared"
+
+
+def _budgets(fits: Sequence[Fit]) -> dict[str, Budget]:
+    """A budget for each of the batches' owners: dropout draws by batch, so its cut is a fit's own."""
+    given: dict[str, list[TokenBudget]] = {}
+    for number, fit in enumerate(fits):
+        given.setdefault(_sharing(number, fit), []).append(fit.settings.token_budget)
+    return {name: Budget(budgets) for name, budgets in given.items()}
 
 
 def _spans(values: Sequence[int]) -> Iterator[tuple[int, int, int]]:

@@ -148,6 +148,8 @@ def fit_many(
         for job in jobs:
             opening.enter_context(job.method.opened(backbone))
         fits = [make_fit(backbone, job) for job in jobs]
+        for number, made in enumerate(fits):
+            made.render_with(fits[:number])
         pairs = list(zip(jobs, fits, strict=True))
         origins = [origin(backbone, job, fit.applied) for job, fit in pairs] if folders else []
         Loop(backbone, fits, folders, origins, report).run()
@@ -222,6 +224,7 @@ def _prompt(
             "method": job.method.model_dump(mode="json"),
             "training": fit.settings.model_dump(mode="json"),
             "seed": job.seed,
+            "precision": backbone.precision,
             "opened_weights": job.method.opens_weights,
         },
         versions=versions(),

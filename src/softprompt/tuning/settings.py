@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from softprompt.settings import Settings
 from softprompt.tuning.optimisers import OptimiserSettings
+
+
+def _budget(value: Any) -> Any:
+    """One sentence, where pydantic would complain once for each type."""
+    if value == "auto" or (isinstance(value, int) and value >= 1):
+        return value
+    raise ValueError("expected a whole number from 1, or auto")
 
 
 class TrainingSettings(Settings):
@@ -19,10 +26,11 @@ class TrainingSettings(Settings):
         default="by_length",
         description="which examples meet in a step; decided by seed and data alone",
     )
-    token_budget: int = Field(
+    # Not `auto` by default: a seed would mean the same bits only where as much memory is free.
+    token_budget: Annotated[int | Literal["auto"], BeforeValidator(_budget)] = Field(
         default=8192,
-        ge=1,
-        description="padded tokens per forward pass; a step is split, its numbers stay",
+        description="padded tokens per forward pass; a step is split, its numbers stay; "
+        "auto: as many as the free memory holds",
     )
     optimiser: OptimiserSettings = Field(
         default_factory=OptimiserSettings, description="adafactor at 3 % of the embeddings' RMS"
