@@ -104,6 +104,14 @@ def test_a_t5_that_fills_sentinels_only_is_given_a_cloze(
     assert asked == {"span": "{text} This is about {mask}.", "lm": "{text} This is about"}
 
 
+@pytest.mark.parametrize("name", shipped.shipped_models())
+def test_every_shipped_backbone_runs_it(here: Path, name: str) -> None:
+    ear, steps = Ear(), QuickstartSettings(backbone=name, steps=2, batch_size=4, evaluate_every=2)
+    quickstart(steps, "en", here / "q", Voice(ear.say, ear.table, Silent()), ())
+    assert Prompt.load(here / "q/prompt").backbone.name == name
+    assert f"loading {name}" in ear.text
+
+
 def test_what_is_given_goes_before_the_course(here: Path, bert: Path) -> None:
     backbone = load_backbone(bert, device="cpu")
     changed = QuickstartSettings(steps=7, init="vocabulary")

@@ -38,13 +38,18 @@ _FEW_STEPS: Mapping[str, Any] = MappingProxyType(
     {"name": "adamw", "learning_rate": 0.1, "schedule": "linear"}
 )
 
+_AMONG_LABELS: Mapping[str, Any] = MappingProxyType({"normalise": "labels"})
+"""A softmax over the labels alone: within so few steps a decoder does not learn which words are none."""
+
 COURSES: Mapping[str, Course] = MappingProxyType(
     {
-        "masked": Course(150, 16, 25, _FEW_STEPS),
+        "masked": Course(150, 16, 25, {**_FEW_STEPS, "learning_rate": 0.03}),
         "causal": Course(150, 16, 25, _FEW_STEPS),
-        "encoder_decoder": Course(150, 16, 25, _FEW_STEPS),
+        "encoder_decoder": Course(150, 16, 25, _FEW_STEPS, objective=_AMONG_LABELS),
         # It learned to fill sentinels and nothing else, so it is given a cloze.
-        "softprompt/tiny-t5@span": Course(150, 16, 25, _FEW_STEPS, asked_as="masked"),
+        "softprompt/tiny-t5@span": Course(
+            150, 16, 25, _FEW_STEPS, objective=_AMONG_LABELS, asked_as="masked"
+        ),
     }
 )
 
