@@ -29,9 +29,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/mypy
 
-# Prompt tuning beside its baselines on real data (DATA holds sst2/, fewclue/; MODELS minilm_mlm/).
+# Prompt tuning beside its baselines on real data: make table ARGS='--data FOLDER' (about an hour for
+# each backbone on two cores; interrupted, it goes on).
 table: $(VENV)/.dev
-	$(BIN)/python benchmarks/quality.py $(ARGS)
+	$(BIN)/python -m benchmarks.backbones $(ARGS)
 
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation

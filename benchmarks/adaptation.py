@@ -55,7 +55,7 @@ def measure_model(
     amount: Amount = amount_of(arguments)
     for test in arguments.tests:
         here = scene(backbone, test, arguments.data, amount)
-        here = here.with_objective(prediction="greedy", **objective)
+        here = here.with_objective(prediction="greedy", normalise="vocabulary", **objective)
         own = {**place, "test": test}
         if bare:
             cells.measure({**own, "method": "zero-shot"}, here.settings, partial(zero_shot, here))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.cells import Cells, Values, markdown, spread
@@ -44,6 +45,9 @@ ONCE: Mapping[str, Callable[[Scene], Values]] = MappingProxyType(
 )
 """What no seed changes."""
 
+RANDOM_SEEDS = 2
+"""A comparison beside the others: two seeds show how much random weights carry."""
+
 RANDOM, PROMPT, FULL = "prompt tuning, random weights", "prompt tuning", "full tuning"
 COLUMNS = (*ONCE, RANDOM, PROMPT, FULL)
 GENERATED = ("zero-shot", RANDOM, PROMPT, FULL)
@@ -57,7 +61,13 @@ def measure(
     with random_twin(backbone) as twin:
         for test in tests:
             here = scene(backbone, test, data, amount)
-            measure_scene({"backbone": name, "test": test}, here, range(seeds), twin, cells)
+            place = {"backbone": short_name(name), "test": test}
+            measure_scene(place, here, range(seeds), twin, cells)
+
+
+def short_name(name: str) -> str:
+    """How the tables call a backbone: a folder by its last part, a shipped one without `softprompt/`."""
+    return Path(name).name if Path(name).is_dir() else name.removeprefix("softprompt/")
 
 
 def measure_scene(
@@ -71,10 +81,11 @@ def measure_scene(
     for method, function in ONCE.items():
         cells.measure({**place, "method": method}, here.settings, partial(function, here))
     optimiser = {"optimiser": dict(here.recipe.prompt)}
-    for method, there in ((PROMPT, here), (RANDOM, here.with_backbone(twin))):
+    learned = ((PROMPT, here, seeds), (RANDOM, here.with_backbone(twin), seeds[:RANDOM_SEEDS]))
+    for method, there, own_seeds in learned:
         own = {**place, "method": method}
         settings = {**there.settings, **optimiser}
-        cells.measure_seeds(own, settings, seeds, partial(prompt_tuning, there))
+        cells.measure_seeds(own, settings, own_seeds, partial(prompt_tuning, there))
     settings = {**here.settings, "optimiser": dict(here.recipe.full)}
     cells.measure_seeds({**place, "method": FULL}, settings, seeds, partial(full_tuning, here))
 

@@ -70,7 +70,7 @@ def card(name: str, run: Path, cells: Cells) -> str:
         f"{OPENINGS[name]} {about.parameters:,} parameters, f16 safetensors, "
         f"{about.n_bytes / 1e6:.1f} MB.",
         _recipe_table(name, recipe),
-        "Validation loss per said token (nats; held-out blocks, always hidden in the same way):",
+        "Validation loss per said token (nats; held-out blocks, the same draws each time):",
         _losses(records),
         "## Text",
         _texts(recipe["rates"], _read(run / "corpus.json")),
@@ -79,7 +79,7 @@ def card(name: str, run: Path, cells: Cells) -> str:
         "(`preparation` in docs/pretraining.md). By set (those that took any):",
         _overlaps(_read(run / "corpus.json")),
         "## Scores",
-        "Accuracy in per cent on at most 600 test rows, five seeds (mean ± standard deviation); made by "
+        "Accuracy in per cent on at most 500 test rows, five seeds (mean ± standard deviation); made by "
         f"`python -m benchmarks.backbones --backbones {name.removesuffix('@lm')} --data FOLDER`; "
         "more in docs/results.md of the project.",
         accuracies(cells, name.removesuffix("@lm")) or "Not measured.",

@@ -41,6 +41,7 @@ RECIPES: Mapping[Family, Recipe] = MappingProxyType(
         "encoder_decoder": Recipe(
             prompt={"name": "adamw", "learning_rate": 0.1, "schedule": "linear"},
             full={**_FULL, "learning_rate": 5e-4},
+            objective={"normalise": "labels"},
         ),
         "causal": Recipe(
             prompt={"name": "adamw", "learning_rate": 0.1, "schedule": "linear"},
@@ -63,13 +64,13 @@ class Amount:
     """
 
     rows: int = 20
-    steps: int = 100
-    batch_size: int = 16
-    evaluate_every: int = 25
-    train: int = 1_600
-    dev: int = 200
-    test: int = 600
-    limit: int = 64
+    steps: int = 80
+    batch_size: int = 8
+    evaluate_every: int = 40
+    train: int = 640
+    dev: int = 100
+    test: int = 500
+    limit: int = 40
 
     def cut(self, task: Task) -> Task:
         """The task with no more rows than these; which ones depends on nothing but the task."""

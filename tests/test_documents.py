@@ -18,7 +18,8 @@ from tests.small_runs import write_reviews
 
 READMES = ("README.md", "README.zh-CN.md")
 DOCUMENTS = (*READMES, "CONTRIBUTING.md", "docs/templates.md")
-LINKED = (*DOCUMENTS, "docs/README.md", "docs/cloze-prompt-tuning.md")
+RESULTS = (*READMES, "docs/results.md")
+LINKED = (*DOCUMENTS, "docs/README.md", "docs/cloze-prompt-tuning.md", "docs/results.md")
 
 
 def blocks(document: str, language: str) -> list[str]:
@@ -81,41 +82,38 @@ def test_the_python_of_the_documents_runs(document: str, reader: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_benchmark_of_the_readme_runs_and_writes_its_table(tmp_path: Path) -> None:
+def test_the_benchmarks_of_the_documents_run(tmp_path: Path) -> None:
     (typed,) = [words for words in commands("README.md") if words[0] == "python"]
-    assert typed[1] == "benchmarks/quality.py"
-    quick = ["topics-en", "--seeds", "1", "--steps", "6", "--results", str(tmp_path)]
+    assert typed[:3] == ["python", "-m", "benchmarks.backbones"]
+    quick = ["--backbones", "tiny-mlm", "--tests", "softprompt/topics-en", "--results", tmp_path]
+    small = ["--seeds", "1", "--steps", "4", "--evaluate-every", "2", "--limit", "24"]
     done = subprocess.run(
-        [sys.executable, ROOT / typed[1], *quick], capture_output=True, text=True, check=False
+        [sys.executable, *typed[1:3], *quick, *small],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads((tmp_path / "quality-topics-en.json").read_text(encoding="utf-8"))
-    assert set(found["scores"]) == {
-        "zero-shot",
-        "prompt tuning",
-        "full tuning",
-        "bag of words",
-        "majority",
-    }
     assert "| softprompt/topics-en | 84 |" in done.stdout
 
 
-def test_the_table_of_the_readmes_is_the_benchmarks_own() -> None:
-    table = (ROOT / "benchmarks/results/quality.md").read_text(encoding="utf-8").strip()
-    for document in READMES:
-        assert table in (ROOT / document).read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", RESULTS)
+def test_the_modules_that_the_results_name_can_be_run(document: str) -> None:
+    typed = [words for words in commands(document) if words[:2] == ["python", "-m"]]
+    assert typed
+    for name in {words[2] for words in typed}:
+        assert (ROOT / f"{name.replace('.', '/')}.py").is_file()
 
 
-@pytest.mark.slow
-def test_the_whole_benchmark_of_the_readme(shared: Path, tmp_path: Path) -> None:
-    folders = ["--data", str(shared / "data"), "--models", str(shared / "models")]
-    done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks/quality.py", *folders, "--results", str(tmp_path)],
-        check=False,
-    )
-    assert done.returncode == 0
-    scores = json.loads((tmp_path / "quality-sst2.json").read_text(encoding="utf-8"))["scores"]
-    assert min(scores["prompt tuning"]) > scores["zero-shot"][0] + 0.05
+@pytest.mark.parametrize("document", RESULTS)
+def test_the_tables_of_the_documents_are_the_benchmarks_own(document: str) -> None:
+    measured = [path.read_text("utf-8") for path in (ROOT / "benchmarks/results").glob("*.md")]
+    text = (ROOT / document).read_text(encoding="utf-8")
+    tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
+    assert tables
+    for table in tables:
+        assert any(table in one for one in measured), table
 
 
 @pytest.mark.parametrize("document", LINKED)
