@@ -176,32 +176,28 @@ class Backbone:
     @cached_property
     def _can_share(self) -> bool:
         ids = probe_ids(self.tokenizer, self._model, self.name)
-        fault = prefix_fault(self, torch.cat([ids[0], ids[1, :1]]))
-        if fault is not None:
-            warnings.warn(
-                f"{self.name}: rows that begin alike cannot share a cache of keys and values on "
-                f"this architecture ({fault}); whole rows run instead, slower",
-                UserWarning,
-                stacklevel=4,
-            )
-        return fault is None
+        return self._can(
+            prefix_fault(self, torch.cat([ids[0], ids[1, :1]])),
+            "rows that begin alike cannot share a cache of keys and values",
+            "whole rows run",
+        )
 
     @cached_property
     def picks_tokens(self) -> bool:
         """Whether the output head can run for some tokens only; measured at the first question."""
-        training = self._model.training
-        self._model.eval()
-        try:
+        with self.dropout(on=False):
             fault = head_fault(self, probe_ids(self.tokenizer, self._model, self.name)[0])
-        finally:
-            self._model.train(training)
+        return self._can(
+            fault,
+            "label words cannot be scored without the rest of the vocabulary",
+            "the whole output head runs",
+        )
+
+    def _can(self, fault: str | None, cannot: str, instead: str) -> bool:
+        """Whether a trial found no fault; one is said."""
         if fault is not None:
-            warnings.warn(
-                f"{self.name}: label words cannot be scored without the rest of the vocabulary on "
-                f"this architecture ({fault}); the whole output head runs instead, slower",
-                UserWarning,
-                stacklevel=3,
-            )
+            message = f"{cannot} on this architecture ({fault}); {instead} instead, slower"
+            warnings.warn(f"{self.name}: {message}", UserWarning, stacklevel=4)
         return fault is None
 
     def logits(
@@ -337,11 +333,12 @@ class Backbone:
     @contextmanager
     def dropout(self, on: bool = True) -> Iterator[None]:
         """Within the block the frozen network drops out as in its own training, if `on`."""
+        before = self._model.training
         self._model.train(on)
         try:
             yield
         finally:
-            self._model.eval()
+            self._model.train(before)
 
 
 def _wide(states: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from softprompt.backbones.arguments import Encoded
 from softprompt.backbones.inputs import Inputs
+from softprompt.backbones.trials import difference, fault_of
 from softprompt.errors import BackboneError
 
 BESIDE_THE_HEAD = ("final_logits_bias",)
@@ -79,26 +80,20 @@ def head_fault(network: _Network, ids: Int[Tensor, " T"]) -> str | None:
     Args:
         ids: ordinary tokens, two or more.
     """
-    text = network.embed(ids[None])
-    inputs = Inputs(text, torch.ones_like(ids[None], dtype=torch.bool))
-    encoded = None
-    places = torch.zeros(2, dtype=torch.long), torch.tensor([0, len(ids) - 1])
-    asked = ids.flip(0)[:2].to(text.device)  # out of order, and not from the first on
-    try:
+
+    def trial() -> str | None:
+        inputs = Inputs(network.embed(ids[None]), torch.ones_like(ids[None], dtype=torch.bool))
+        encoded = None
         if network.family == "encoder_decoder":
             encoded = network.encode(inputs)
             inputs = Inputs(network.embed(ids[None], decoder=True), inputs.mask)
+        places = torch.zeros(2, dtype=torch.long), torch.tensor([0, len(ids) - 1])
+        asked = ids.flip(0)[:2].to(inputs.embeddings.device)  # out of order, not from the first on
         expected = network.logits(inputs, *places, encoded)[:, asked]
         got = network.logits(inputs, *places, encoded, vocabulary=asked)
-    except torch.OutOfMemoryError:  # says nothing of the architecture
-        raise
-    except BackboneError as error:
-        return str(error)
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
-        return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
-    if got.shape != expected.shape:
-        return f"it gives {got.shape[-1]} logits for {expected.shape[-1]} tokens"
-    off = float((got - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
-    if not off <= _TOLERANCE.get(network.dtype, _NARROW_TOLERANCE):
-        return f"its logits differ by {off:.1g} of the largest"
-    return None
+        if got.shape != expected.shape:
+            return f"it gives {got.shape[-1]} logits for {expected.shape[-1]} tokens"
+        most = _TOLERANCE.get(network.dtype, _NARROW_TOLERANCE)
+        return difference("logits", got, expected, most)
+
+    return fault_of(trial)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from softprompt.backbones.inputs import Inputs, pick_rows
+from softprompt.backbones.trials import difference, fault_of
 from softprompt.errors import BackboneError
 
 Layers = tuple[tuple[Tensor, Tensor], ...]
@@ -122,9 +123,6 @@ _NARROW_TOLERANCE = (5e-2, 0.2)
 """Of scores and gradients, relative to the largest. Rounding stays far below; a lost or misplaced
 key, or a cache outside the graph, is far above."""
 
-# What a network raises that has no such cache, or another one than it is given.
-_FAILURES = (RuntimeError, LookupError, TypeError, ValueError, AttributeError)
-
 
 class _Network(Protocol):
     """What is measured."""
@@ -167,21 +165,15 @@ def prefix_fault(network: _Network, ids: Int[Tensor, " 4"]) -> str | None:
     Args:
         ids: four ordinary tokens.
     """
-    try:
+
+    def trial() -> str | None:
         with torch.enable_grad():
             pairs = _behind_and_whole(network, ids)
-    except torch.OutOfMemoryError:  # says nothing of the architecture
-        raise
-    except BackboneError as error:
-        return str(error)
-    except _FAILURES as error:
-        return f"{type(error).__name__}: {(str(error).strip() or '-').splitlines()[0]}"
-    allowed = _TOLERANCE.get(network.dtype, _NARROW_TOLERANCE)
-    for what, (one, other), most in zip(("scores", "gradients"), pairs, allowed, strict=True):
-        off = float(((one - other).abs().max() / other.abs().max().clamp(min=1e-30)).detach())
-        if not off <= most:
-            return f"its {what} differ by {off:.1g} of the largest"
-    return None
+        allowed = _TOLERANCE.get(network.dtype, _NARROW_TOLERANCE)
+        faults = map(difference, ("scores", "gradients"), *zip(*pairs, strict=True), allowed)
+        return next((fault for fault in faults if fault), None)
+
+    return fault_of(trial)
 
 
 def _behind_and_whole(network: _Network, ids: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -20,7 +20,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.inputs import Inputs, pad_ids
 from softprompt.backbones.prefix import Prefix
 from softprompt.errors import PromptError
-from softprompt.inference.passes import Plan, plan
+from softprompt.inference.passes import Place, Plan, plan
 from softprompt.prompts.addition import Stacked, pick
 from softprompt.text.query import Query
 
@@ -56,17 +56,16 @@ class Batch:
     def logits(
         self,
         backbone: Backbone,
-        places: Sequence[tuple[int, int]],
+        places: Sequence[Place],
         only: Int[Tensor, " W"] | None = None,
     ) -> Float[Tensor, "n V"]:
-        """Logits at (query, column) of whole rows, each pass run once.
+        """Logits at places of `plan`, in their order; each pass is run once.
 
         Args:
             only: the tokens whose logits are asked for, `[n, W]`.
         """
         found: list[Tensor] = []
         order: list[int] = []
-        where = [self.plan.place(*place) for place in places]
         prefix: Prefix | None = None
         encoded: Encoded | None = None
         if self.encoder is not None:
@@ -76,9 +75,9 @@ class Batch:
             before = self.plan.passes[number].before
             if prefix is not None:
                 prefix, encoded = prefix.rows(before), encoded and encoded.rows(before)
-            here = [n for n, (its, _, _) in enumerate(where) if its == number]
-            rows = torch.tensor([where[n][1] for n in here], dtype=torch.long)
-            columns = torch.tensor([where[n][2] for n in here], dtype=torch.long)
+            here = [n for n, (its, _, _) in enumerate(places) if its == number]
+            rows = torch.tensor([places[n][1] for n in here], dtype=torch.long)
+            columns = torch.tensor([places[n][2] for n in here], dtype=torch.long)
             if number < last:
                 logits, prefix = backbone.prefill(
                     inputs, rows, columns, encoded, prefix=prefix, vocabulary=only

@@ -13,6 +13,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 Ids = Sequence[int]
+Place = tuple[int, int, int]
+"""Where a position is computed: pass, row and column there."""
 
 LEAST_SAVED = 64
 LEAST_SHARE = 0.1
@@ -50,8 +52,8 @@ class Plan:
     passes: tuple[Pass, ...]
     chains: tuple[tuple[int, ...], ...]
 
-    def place(self, row: int, column: int) -> tuple[int, int, int]:
-        """Where a position of a whole row is computed: pass, row and column there."""
+    def place(self, row: int, column: int) -> Place:
+        """Where a position of a whole row is computed."""
         for number, own in reversed(list(enumerate(self.chains[row]))):
             begins = self.passes[number].begins[own]
             if column >= begins:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.inference.assemble import Batch, assemble
+from softprompt.inference.passes import Place
 from softprompt.prompts.addition import Stacked
 from softprompt.text.renderer import Rendering
 
@@ -198,13 +199,10 @@ def _token_scores(
     Args:
         only: the tokens whose logits are asked for, in order; the logits then stand for log p.
     """
-    different: dict[tuple[int, int, int], int] = {}
-    first: dict[int, tuple[int, int]] = {}
+    different: dict[Place, int] = {}
     which = [different.setdefault(batch.plan.place(*place), len(different)) for place in places]
-    for number, place in zip(which, places, strict=True):
-        first.setdefault(number, place)
     read = torch.tensor(list(tokens))
-    logits = batch.logits(backbone, list(first.values()), only)  # [n, V], or [n, W]
+    logits = batch.logits(backbone, list(different), only)  # [n, V], or [n, W]
     index = torch.tensor(which, device=logits.device)
     if only is not None:
         return logits[index, torch.searchsorted(only, read).to(logits.device)], None
