@@ -28,7 +28,7 @@ from softprompt.errors import UsageError
 from softprompt.inference.evaluate import Evaluation, evaluate
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.methods.method import Method
-from softprompt.text.renderer import RenderSettings
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 from softprompt.tuning.jobs import Job, answers_of, bind, training_settings
 from softprompt.tuning.run import Run, fit_many

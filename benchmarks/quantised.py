@@ -26,7 +26,7 @@ from benchmarks.measuring import Scene, open_backbone, prompt_tuning, scene, tra
 from benchmarks.recipes import TESTS
 from softprompt.backbones.backbone import Backbone
 from softprompt.inference.objective import ObjectiveSettings
-from softprompt.text.renderer import RenderSettings
+from softprompt.text.rendering import RenderSettings
 from softprompt.tuning.jobs import Job, make_fit
 from softprompt.tuning.loop import Loop
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from softprompt.recipes.schema import RunSettings
     from softprompt.recipes.train import train
     from softprompt.text.answers import FreeText, OwnCandidates, Poles, Verbalizer
-    from softprompt.text.renderer import RenderSettings
+    from softprompt.text.rendering import RenderSettings
     from softprompt.text.template import Template
     from softprompt.text.template import parse as parse_template
     from softprompt.tuning.optimisers import OptimiserSettings

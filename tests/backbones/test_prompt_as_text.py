@@ -8,7 +8,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.inference.assemble import assemble
 from softprompt.inference.scoring import score
 from softprompt.text.query import Query, Read
-from softprompt.text.renderer import Rendering
+from softprompt.text.rendering import Rendering
 from tests.backbones.by_hand import (
     all_hidden,
     all_logits,

@@ -27,7 +27,7 @@ from softprompt.methods.full_tuning import FullTuning
 from softprompt.prompts.addition import Addition, stack
 from softprompt.text.answers import Poles, Verbalizer
 from softprompt.text.query import Query, Read
-from softprompt.text.renderer import Rendering
+from softprompt.text.rendering import Rendering
 from tests.builders import Backbones, fits_of, gradients, job, mood, rows
 from tests.inference.test_predict import bound
 from tests.inference.test_predict import same as same_predictions

@@ -19,7 +19,7 @@ from softprompt.inference.scoring import score
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.prompts.addition import Addition, stack
 from softprompt.text.answers import FreeText, Verbalizer
-from softprompt.text.renderer import Rendering
+from softprompt.text.rendering import Rendering
 from tests.builders import Backbones, fits_of, gradients, job, mood, rows
 from tests.inference.test_predict import bound, items, prompts
 from tests.inference.test_predict import same as same_predictions

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from softprompt.errors import DataError, SettingsError, UsageError
-from softprompt.recipes.prepare import prepare, run_answers, run_facts, run_task
+from softprompt.recipes.prepare import prepare, run_answers, run_facts
+from softprompt.recipes.run_data import run_task
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
 from softprompt.text.answers import FreeText, OwnCandidates, Poles, Verbalizer

@@ -6,7 +6,8 @@ import pytest
 
 from softprompt.errors import DataError, SettingsError
 from softprompt.recipes.guessing import guess
-from softprompt.recipes.prepare import prepare, run_answers, run_task
+from softprompt.recipes.prepare import prepare, run_answers
+from softprompt.recipes.run_data import run_task
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.task_file import write_run_file
 from tests.small_runs import write_jsonl, write_reviews

@@ -11,7 +11,8 @@ import pytest
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.text.answers import Answers, Verbalizer
 from softprompt.text.layout import Frame
-from softprompt.text.renderer import Renderer, RenderSettings
+from softprompt.text.renderer import Renderer
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 
 Make: TypeAlias = Callable[..., Renderer]

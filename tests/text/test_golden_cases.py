@@ -8,7 +8,8 @@ from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.text.answers import Verbalizer
 from softprompt.text.layout import Frame
 from softprompt.text.notations import from_lm_bff, from_openprompt, from_pet
-from softprompt.text.renderer import Renderer, RenderSettings
+from softprompt.text.renderer import Renderer
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 
 ONE = {"text": "a very good film"}

@@ -13,7 +13,8 @@ from softprompt.errors import DataError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
-from softprompt.text.renderer import Draft, RenderSettings
+from softprompt.text.renderer import Draft
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 from softprompt.tuning.lessons import DevQuestions, Lessons, gold_words, lesson, render_alike
 from tests.builders import WORDS, Backbones, rows

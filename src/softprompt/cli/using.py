@@ -241,7 +241,7 @@ def _task(
     """The labelled data that are meant."""
     from softprompt.data.known_tasks import TASKS
     from softprompt.data.registry import load_task
-    from softprompt.recipes.prepare import file_task, run_task
+    from softprompt.recipes.run_data import file_task, run_task
     from softprompt.recipes.run_file import CONFIG, read_run
     from softprompt.recipes.schema import FileTask
 

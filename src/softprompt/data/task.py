@@ -27,7 +27,8 @@ from softprompt.data.hub import open_split
 from softprompt.data.loading import Skipped, Split
 from softprompt.data.metrics import check_metric
 from softprompt.data.readers import FrameSource, RowSource
-from softprompt.data.sampling import k_shot, permutation, stratified_split
+from softprompt.data.sampling import k_shot, permutation
+from softprompt.data.splitting import coarse_label, dev_from_train
 from softprompt.errors import UsageError
 from softprompt.text.tokens import Family
 
@@ -159,25 +160,8 @@ class Task:
             message = f"task {self.name!r} has a dev split already; replace_dev=True drops it"
             raise UsageError(message)
         train = self.examples("train")
-        if (size is None) == (fraction is None):
-            raise UsageError("give either size= or fraction= for the dev split")
-        if fraction is not None:
-            if not 0 < fraction < 1:
-                raise UsageError(f"fraction: expected between 0 and 1, got {fraction}")
-            size = max(1, round(fraction * len(train)))
-        if size is None or not 0 < size < len(train):
-            message = f"size: expected 1 to {len(train) - 1} of {len(train)} rows, got {size}"
-            raise UsageError(message)
-        strata = [row.target if isinstance(row.target, str) else None for row in train]
-        if self.kind != "label":
-            strata = [None] * len(train)
-        clusters = [
-            (row.group,) if row.group is not None else tuple(row.fields.items()) for row in train
-        ]
-        stay, gone = stratified_split(strata, clusters, size, seed)
-        if not gone:
-            raise UsageError(f"no row can leave train for a dev split of {size}; use a larger size")
-        return self.with_splits(train=[train[i] for i in stay], dev=[train[i] for i in gone])
+        stay, gone = dev_from_train(train, size, fraction, seed, by_label=self.kind == "label")
+        return self.with_splits(train=stay, dev=gone)
 
     def subsample(self, split: str, n: int, seed: int = 0) -> Task:
         """Keep n rows of a split, in their order. With one seed, fewer rows are a part of more
@@ -205,21 +189,8 @@ class Task:
             UsageError: a label has fewer than 2 k rows, free-text targets, or numbers without
                 bounds.
         """
-        if self.kind == "text":
-            raise UsageError("few_shot needs labels or numbers, the task has free-text targets")
-        if self.kind == "number" and self.bounds is None:
-            raise UsageError("few_shot splits numbers at the middle of `bounds`; give bounds")
-        middle = sum(self.bounds) / 2 if self.bounds is not None else 0.0
-
-        def label(row: Example) -> str:
-            if isinstance(row.target, float):
-                return "below the middle" if row.target < middle else "above the middle"
-            if isinstance(row.target, str):
-                return row.target
-            raise UsageError(f"few_shot: row {row.id} has no single label")
-
         tested = {"test": self.examples(test)} if test is not None else {}
-        train, dev = k_shot(self.examples("train"), k, seed, label)
+        train, dev = k_shot(self.examples("train"), k, seed, coarse_label(self.kind, self.bounds))
         return self.with_splits(train=train, dev=dev, **tested)
 
     # Tasks from files, frames and the Hub

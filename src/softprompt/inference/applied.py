@@ -14,7 +14,8 @@ from softprompt.prompts.addition import Addition
 from softprompt.text.answers import Answers
 from softprompt.text.layout import Frame
 from softprompt.text.query import Source
-from softprompt.text.renderer import Draft, Renderer, Rendering, RenderSettings
+from softprompt.text.renderer import Draft, Renderer
+from softprompt.text.rendering import Rendering, RenderSettings
 from softprompt.text.template import Template
 
 

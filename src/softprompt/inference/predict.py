@@ -23,7 +23,7 @@ from softprompt.inference.questions import Generated, Question, Ranked, question
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stack
 from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Rendering
+from softprompt.text.rendering import Rendering
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from softprompt.prompts.addition import Addition
 from softprompt.prompts.identity import check_backbone
 from softprompt.prompts.prompt import Prompt
 from softprompt.text.answers import answers_from_json
-from softprompt.text.renderer import RenderSettings
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 
 Given = str | Mapping[str, Any]

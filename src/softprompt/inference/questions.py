@@ -13,7 +13,8 @@ from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
 from softprompt.text.query import Source
-from softprompt.text.renderer import Draft, Rendering
+from softprompt.text.renderer import Draft
+from softprompt.text.rendering import Rendering
 
 
 @dataclass(frozen=True)

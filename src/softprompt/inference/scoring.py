@@ -20,7 +20,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.inference.assemble import Batch, assemble
 from softprompt.inference.passes import Place
 from softprompt.prompts.addition import Stacked
-from softprompt.text.renderer import Rendering
+from softprompt.text.rendering import Rendering
 
 LEAST_VOCABULARY = 2_000
 LARGEST_SHARE = 0.25

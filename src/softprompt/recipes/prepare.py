@@ -14,34 +14,22 @@ from softprompt.analysis.accounts import Account, n_bytes, planned
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.columns import did_you_mean, listed
-from softprompt.data.loading import Skipped
-from softprompt.data.registry import load_task
 from softprompt.data.task import Task
-from softprompt.errors import DataError, SettingsError, UsageError
+from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
-from softprompt.recipes.schema import FileTask, RunSettings
+from softprompt.recipes.run_data import run_task
+from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.watching import Fact
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
 from softprompt.text.checks import WordReport, check_words
 from softprompt.text.template import parse
 from softprompt.tuning.run import Job, bind, job_template
 
-DEV_SHARE, MOST_DEV = 0.1, 1_000
 FEW_DEV = 20
 """Below so many dev rows the choice of the best step is mostly chance."""
 
 LOOKED_AT = 1_000
 """How many training examples are rendered beforehand to count those that lose tokens."""
-
-_READERS = {
-    ".csv": Task.from_csv,
-    ".tsv": Task.from_tsv,
-    ".jsonl": Task.from_jsonl,
-    ".json": Task.from_jsonl,
-    ".parquet": Task.from_parquet,
-}
-_TEXT_OPTIONS = ("line_limit",)
-_TABLE_OPTIONS = ("header", "delimiter", "quoting")
 
 
 @dataclass(frozen=True)
@@ -150,92 +138,6 @@ def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared
     )
 
 
-@dataclass(frozen=True)
-class RunData:
-    """The data of a run.
-
-    Args:
-        task: with its dev split and limits.
-        notes: what was decided on the way.
-        skipped: bad rows that were passed over.
-    """
-
-    task: Task
-    notes: tuple[str, ...]
-    skipped: Skipped
-
-
-def run_task(settings: RunSettings) -> RunData:
-    """The task of a run with its dev split and limits, and what was decided on the way.
-
-    Raises:
-        UsageError: no such task, a file or an option that is wrong, more rows asked than there are.
-    """
-    if isinstance(settings.task, str):
-        task = load_task(settings.task, settings.data, settings.variant, settings.data_seed)
-    else:
-        task = file_task(settings.task)
-    notes: list[str] = []
-    skipped = task.skipped  # splits that are made of others do not remember theirs
-    if "train" not in task.split_names:
-        raise SettingsError(f"task '{task.name}' has no train split, so nothing can be learned")
-    if settings.k_shot is not None:
-        tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
-        task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
-        notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")
-    elif "dev" not in task.split_names:
-        task, note = _with_dev(task, settings)
-        notes += [note] if note else []
-    elif settings.dev_size is not None:
-        raise SettingsError(
-            f"dev_size: task '{task.name}' has a dev split of its own; use dev_limit for fewer rows"
-        )
-    limits = {"train": settings.train_limit, "dev": settings.dev_limit, "test": settings.test_limit}
-    for split, limit in limits.items():
-        if limit is not None and split in task.split_names:
-            n = len(task.examples(split))
-            if limit < n:
-                task = task.subsample(split, limit, settings.data_seed)
-                notes.append(f"{split}: {limit:,} of {n:,} rows")
-    return RunData(task, tuple(notes), skipped)
-
-
-def file_task(files: FileTask) -> Task:
-    """A task from the user's own files.
-
-    Raises:
-        UsageError: a file, column or value that is wrong, with file and line.
-    """
-    given = files.model_dump()
-    paths = {split: given.pop(split) for split in ("train", "dev", "test")}
-    there = {split: path for split, path in paths.items() if path is not None}
-    if not there:
-        raise SettingsError("task: no file given, expected at least train")
-    formats = {split: _format(path) for split, path in there.items()}
-    suffix = next(iter(formats.values()))
-    if len(set(formats.values())) > 1:
-        raise SettingsError(f"task: files of one format expected, got {listed(formats.values())}")
-    fields, target = given.pop("fields"), given.pop("target")
-    if suffix not in (".csv", ".tsv"):
-        for name in _TABLE_OPTIONS:
-            given.pop(name)
-    if suffix == ".parquet":
-        for name in _TEXT_OPTIONS:
-            given.pop(name)
-    if isinstance(fields, dict):
-        given["columns"], fields = fields, list(fields)
-    reader: Any = _READERS[suffix]
-    task: Task = reader(
-        there.get("train"),
-        fields=fields,
-        target=target,
-        dev=there.get("dev"),
-        test=there.get("test"),
-        **given,
-    )
-    return task
-
-
 def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | None:
     """The answers that the settings name, or None for the task's own.
 
@@ -316,23 +218,6 @@ def run_facts(prepared: Prepared) -> list[Fact]:
     return facts
 
 
-def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:
-    n = len(task.examples("train"))
-    if settings.dev_size == 0:
-        return task, ""
-    size = settings.dev_size
-    if size is None:
-        size = min(MOST_DEV, max(1, round(DEV_SHARE * n)))
-    if n < 2:
-        raise DataError("train holds a single row, expected at least two (one for dev)")
-    try:
-        made = task.with_dev_from_train(size=size, seed=settings.data_seed)
-    except UsageError as error:
-        raise SettingsError(f"dev_size: {error}") from None
-    taken = len(made.examples("dev"))
-    return made, f"dev: {taken:,} rows taken out of train (labels in proportion)"
-
-
 def _poles(words: Mapping[str, Any], task: Task) -> Poles:
     flat = [word for word in words.values() if isinstance(word, str)]
     if len(flat) != 2 or task.bounds is None:
@@ -341,13 +226,3 @@ def _poles(words: Mapping[str, Any], task: Task) -> Poles:
             "{lower: …, upper: …}"
         )
     return Poles((flat[0], flat[1]), task.bounds)
-
-
-def _format(path: str) -> str:
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix not in (".gz", ".xz")]
-    if not suffixes or suffixes[-1] not in _READERS:
-        raise SettingsError(
-            f"task: cannot tell the format of {path} by its name, expected one of "
-            f"{', '.join(_READERS)}"
-        )
-    return suffixes[-1]

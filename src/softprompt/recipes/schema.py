@@ -19,7 +19,7 @@ from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.methods.registry import METHODS
 from softprompt.settings import Settings
-from softprompt.text.renderer import RenderSettings
+from softprompt.text.rendering import RenderSettings
 from softprompt.tuning.run import training_settings
 from softprompt.tuning.settings import TrainingSettings
 

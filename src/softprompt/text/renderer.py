@@ -14,7 +14,7 @@ from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, FreeText
 from softprompt.text.binding import check_binding, place_rows, read_joint, with_slot
 from softprompt.text.layout import BARE_SLOT, Frame, continuation, lay_out
-from softprompt.text.query import Query, Source, Words
+from softprompt.text.query import Source, Words
 from softprompt.text.render import (
     Context,
     TokenPiece,
@@ -23,52 +23,11 @@ from softprompt.text.render import (
     token_count,
     tokenise_many,
 )
+from softprompt.text.rendering import Rendering, RenderSettings
 from softprompt.text.spell import Demonstration, Fields, Spelled, spell
 from softprompt.text.template import Template
 
 _REMEMBERED = 4096  # answers in context whose ids are kept
-
-
-@dataclass(frozen=True)
-class RenderSettings:
-    """How text becomes tokens.
-
-    Args:
-        limit: positions that fit, special tokens, rows and answer included; None: any number. An
-            answer that has a decoder for itself is not counted.
-        separator: what `{sep}` is where the tokenizer has no pair boundary.
-        per_piece: tokenise every piece of the template apart (PET's and LM-BFF's code).
-        demonstration_separator: what joins demonstrations: text, or `{sep}`, or both.
-    """
-
-    limit: int | None = None
-    separator: str = "\n"
-    per_piece: bool = False
-    demonstration_separator: str = " "
-
-
-@dataclass(frozen=True)
-class Rendering:
-    """An example as the network will see it.
-
-    Args:
-        queries: rows for the network; together they read every candidate once.
-        labels: the example's possible labels.
-        label_of: the label of each candidate.
-        cut: tokens that did not fit and were cut.
-        demonstrations: how many of them fitted.
-    """
-
-    queries: tuple[Query, ...]
-    labels: tuple[str, ...]
-    label_of: tuple[int, ...]
-    cut: int = 0
-    demonstrations: int = 0
-
-    @property
-    def length(self) -> int:
-        """Positions of all its queries."""
-        return sum(query.length for query in self.queries)
 
 
 @dataclass(frozen=True)

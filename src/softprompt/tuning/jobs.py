@@ -21,7 +21,7 @@ from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.methods.method import Method, Scene
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
-from softprompt.text.renderer import RenderSettings
+from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 from softprompt.text.tokens import Family
 from softprompt.tuning.fit import Fit, FitData

@@ -15,7 +15,8 @@ from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import gold
 from softprompt.inference.questions import Question, questions
 from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Draft, Rendering
+from softprompt.text.renderer import Draft
+from softprompt.text.rendering import Rendering
 
 KEPT_TOKENS = 2_000_000
 """Rendered tokens that are kept, some 100 MB; what is beyond is rendered anew when drawn."""
