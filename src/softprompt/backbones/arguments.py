@@ -60,7 +60,7 @@ def arguments(
         }
         return given if prefix is None else {**given, "past_key_values": prefix.cache()}
     found: dict[str, Any] = {"inputs_embeds": inputs.embeddings}
-    found |= places(traits, mask, prefix)
+    found |= places(traits, mask, prefix, inputs.shift)
     if traits.segments and inputs.segments is not None:
         kinds = inputs.segments.to(mask.device)
         found["token_type_ids"] = kinds.clamp(max=traits.segments - 1)
@@ -69,13 +69,22 @@ def arguments(
     return found
 
 
-def places(traits: Traits, mask: Tensor, prefix: Prefix | None) -> dict[str, Any]:
-    """The mask of all that is seen, the position of all that is new, and the cache between."""
+def places(
+    traits: Traits, mask: Tensor, prefix: Prefix | None, shift: Tensor | int = 0
+) -> dict[str, Any]:
+    """The mask of all that is seen, the position of all that is new, and the cache between.
+
+    Args:
+        shift: by how much the positions of each row of a causal model are moved, `[B]`.
+    """
     seen = mask if prefix is None else torch.cat([prefix.mask, mask], dim=1)
     found: dict[str, Any] = {"attention_mask": seen.long()}
     if traits.takes_positions:
         positions = positions_from_mask(seen, traits.first_position)
-        found["position_ids"] = positions[:, seen.shape[1] - mask.shape[1] :]
+        positions = positions[:, seen.shape[1] - mask.shape[1] :]
+        if isinstance(shift, Tensor) and traits.family == "causal":
+            positions = positions + shift[:, None]
+        found["position_ids"] = positions
     if prefix is not None:
         found["past_key_values"] = prefix.cache()
     return found

@@ -9,9 +9,8 @@ D decoder rows, n positions asked for, C tokens asked for.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -21,15 +20,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from softprompt.backbones.abilities import Abilities
 from softprompt.backbones.arguments import Encoded, arguments
+from softprompt.backbones.attended import Sites, attending
 from softprompt.backbones.fingerprint import identity_of
 from softprompt.backbones.generation import generate
 from softprompt.backbones.greedy import greedy_config
-from softprompt.backbones.head_rows import head_fault, head_rows
-from softprompt.backbones.input_path import probe_ids
+from softprompt.backbones.head_rows import head_rows
 from softprompt.backbones.inputs import Inputs
 from softprompt.backbones.kept_positions import keep_positions
-from softprompt.backbones.prefix import Prefix, prefix_fault
+from softprompt.backbones.prefix import Prefix
 from softprompt.backbones.quantised import is_quantised
 from softprompt.backbones.tokenizers import TextTokenizer
 from softprompt.backbones.traits import Traits
@@ -154,10 +154,11 @@ class Backbone:
 
     def encode(self, inputs: Inputs) -> Encoded:
         """Run the encoder of an encoder-decoder."""
-        states = self._model.get_encoder()(
-            inputs_embeds=inputs.embeddings.to(self.dtype),
-            attention_mask=inputs.mask.to(self.device).long(),
-        ).last_hidden_state
+        with self.attending(inputs):
+            states = self._model.get_encoder()(
+                inputs_embeds=inputs.embeddings.to(self.dtype),
+                attention_mask=inputs.mask.to(self.device).long(),
+            ).last_hidden_state
         return Encoded(states, inputs.mask.to(self.device))
 
     @property
@@ -170,35 +171,26 @@ class Backbone:
             self.family != "masked"
             and self.share_prefix
             and not self._model.training
-            and self._can_share
+            and self._abilities.shares_prefix
         )
 
-    @cached_property
-    def _can_share(self) -> bool:
-        ids = probe_ids(self.tokenizer, self._model, self.name)
-        return self._can(
-            prefix_fault(self, torch.cat([ids[0], ids[1, :1]])),
-            "rows that begin alike cannot share a cache of keys and values",
-            "whole rows run",
-        )
-
-    @cached_property
+    @property
     def picks_tokens(self) -> bool:
-        """Whether the output head can run for some tokens only; measured at the first question."""
-        with self.dropout(on=False):
-            fault = head_fault(self, probe_ids(self.tokenizer, self._model, self.name)[0])
-        return self._can(
-            fault,
-            "label words cannot be scored without the rest of the vocabulary",
-            "the whole output head runs",
-        )
+        """Whether the output head can run for some tokens only."""
+        return self._abilities.picks_tokens
 
-    def _can(self, fault: str | None, cannot: str, instead: str) -> bool:
-        """Whether a trial found no fault; one is said."""
-        if fault is not None:
-            message = f"{cannot} on this architecture ({fault}); {instead} instead, slower"
-            warnings.warn(f"{self.name}: {message}", UserWarning, stacklevel=4)
-        return fault is None
+    @property
+    def attentions(self) -> Sites:
+        """Where learned keys and values may stand, and what they must measure.
+
+        Raises:
+            BackboneError: this architecture's attentions cannot be reached.
+        """
+        return self._abilities.attentions
+
+    @cached_property
+    def _abilities(self) -> Abilities:
+        return Abilities(self)
 
     def logits(
         self,
@@ -262,7 +254,7 @@ class Backbone:
         given, head = self._arguments(inputs, encoded, prefix), {}
         if vocabulary is not None:
             head = head_rows(self._model, vocabulary.to(self.device))
-        with keep_positions(self._model, rows, columns):
+        with keep_positions(self._model, rows, columns), self.attending(inputs):
             # Untied: an input embedding of the same tensor keeps all its rows.
             call = partial(functional_call, self._model, head, (), tie_weights=False)
             output = call(given) if head else self._model(**given)
@@ -279,11 +271,17 @@ class Backbone:
         """Last hidden states in f32 at chosen positions, `[n, H]`; where a model projects them to
         the embedding's width before its head (OPT-350m), the projected ones."""
         rows, columns = rows.to(self.device), columns.to(self.device)
-        with keep_positions(self._model, rows[:1], columns[:1]):
+        with keep_positions(self._model, rows[:1], columns[:1]), self.attending(inputs):
             output = self._model(**self._arguments(inputs, encoded), output_hidden_states=True)
         layers = output.hidden_states if encoded is None else output.decoder_hidden_states
         states: Tensor = layers[-1]
         return states[rows, columns].float()
+
+    def attending(self, inputs: Inputs) -> AbstractContextManager[None]:
+        """Within the block the network's attentions read what these inputs bring them."""
+        if inputs.attended is None:
+            return nullcontext()
+        return attending(self.attentions, inputs.attended)
 
     def _arguments(
         self, inputs: Inputs, encoded: Encoded | None = None, prefix: Prefix | None = None

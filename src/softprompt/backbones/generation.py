@@ -8,6 +8,7 @@ Dimensions: B rows, n tokens made.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
@@ -42,6 +43,8 @@ class _Network(Protocol):
 
     def encode(self, inputs: Inputs) -> Encoded: ...
 
+    def attending(self, inputs: Inputs) -> AbstractContextManager[None]: ...
+
 
 @torch.no_grad()
 def generate(
@@ -60,14 +63,18 @@ def generate(
         )
     made: list[tuple[int, ...]] = [()] * len(inputs.mask)
     for most, rows in _room(network, inputs, decoder, prefix, max_new_tokens).items():
-        part = inputs.rows(torch.tensor(rows, device=inputs.mask.device))
-        if prefix is not None:
+        chosen = torch.tensor(rows, device=inputs.mask.device)
+        part, begun = inputs.rows(chosen), decoder and decoder.rows(chosen)
+        held = prefix
+        if held is None and network.traits.family == "causal" and part.attended is not None:
+            held = Prefix.nothing(inputs.mask.to(network.device), decoder=False)
+        if held is not None:
             whole = len(rows) == len(made)
-            out = _extend(network, part, prefix if whole else prefix.rows(rows), most)
+            out = _extend(network, part, held if whole else held.rows(rows), most)
         elif network.traits.family == "causal":
             out = _continue(network, pads_first(part), most)
         else:
-            out = _decode(network, network.encode(part), decoder, most)
+            out = _decode(network, network.encode(part), begun, most)
         settings = network.model.generation_config
         ends = (*(settings.eos_token_id or ()), settings.pad_token_id)
         for row, ids in zip(rows, out.tolist(), strict=True):
@@ -82,7 +89,7 @@ def _room(
 
     Only a row that is itself near the limit stops there, whatever it shares a batch with.
     """
-    lengths = inputs.mask.sum(dim=1).tolist()
+    lengths = (inputs.mask.sum(dim=1) + inputs.shift).tolist()
     if prefix is not None:
         before = prefix.mask.sum(dim=1).tolist()
         lengths = [one + other for one, other in zip(lengths, before, strict=True)]
@@ -124,7 +131,8 @@ def _decode(
     def step(last: Tensor | None) -> Tensor:
         if last is not None:
             given["decoder_inputs_embeds"] = network.embed(last[:, None], decoder=True)
-        output = network.model(**given)
+        with network.attending(decoder):
+            output = network.model(**given)
         given["past_key_values"] = output.past_key_values
         return output.logits[:, -1]  # type: ignore[no-any-return]
 
@@ -144,14 +152,15 @@ def _extend(network: _Network, inputs: Inputs, prefix: Prefix, most: int) -> Int
     def step(last: Tensor | None) -> Tensor:
         nonlocal held
         if last is None:
-            with keep_positions(network.model, rows, last_places):
+            with keep_positions(network.model, rows, last_places), network.attending(inputs):
                 output = network.model(**arguments(network.traits, inputs, prefix=held))
             seen = torch.cat([held.mask, mask], dim=1)
             held = Prefix.of(output.past_key_values, seen).pads_first()
             return output.logits[0]  # type: ignore[no-any-return]
         new = torch.ones_like(mask[:, :1])
-        behind = places(network.traits, new, held)
-        output = network.model(input_ids=last[:, None], use_cache=True, **behind)
+        behind = places(network.traits, new, held, inputs.shift)
+        with network.attending(inputs):
+            output = network.model(input_ids=last[:, None], use_cache=True, **behind)
         held = Prefix.of(output.past_key_values, torch.cat([held.mask, new], dim=1))
         return output.logits[:, -1]  # type: ignore[no-any-return]
 

@@ -1,17 +1,40 @@
-"""Padding, masks and positions: pure functions of lists and tensors, nothing of models.
+"""What a network receives; padding, masks and positions: pure functions of lists and tensors.
 
-Dimensions: B rows, S positions, E input-embedding width.
+Knows nothing of models. Dimensions: B rows, S positions, E input-embedding width, L layers, P learned
+positions, K heads of keys, D width of a head.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Stack = Literal["self", "encoder", "decoder", "cross"]
+"""Which attentions: `self` of a model of one stack; the other three of an encoder-decoder."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attended:
+    """What the rows of a batch attend to beside their own positions: learned keys and values.
+
+    Args:
+        layers: by stack, keys and values of each layer, `[B, L, 2, P, K, D]`.
+        there: true at real ones, `[B, P]`; rows of several prompts have several lengths.
+    """
+
+    layers: Mapping[Stack, Float[Tensor, "B L 2 P K D"]]
+    there: Bool[Tensor, "B P"]
+
+    def rows(self, index: Int[Tensor, " n"]) -> Attended:
+        """Those of some rows, `n` of them."""
+        layers = {stack: tensor[index] for stack, tensor in self.layers.items()}
+        return Attended(layers, self.there[index])
 
 
 @dataclass(frozen=True)
@@ -22,16 +45,25 @@ class Inputs:
         embeddings: `[B, S, E]`; what stands at pads does not matter.
         mask: true at real positions, `[B, S]`.
         segments: segment ids `[B, S]`, or None.
+        attended: learned keys and values beside them, or None.
     """
 
     embeddings: Float[Tensor, "B S E"]
     mask: Bool[Tensor, "B S"]
     segments: Int[Tensor, "B S"] | None = None
+    attended: Attended | None = None
 
     def rows(self, index: Int[Tensor, " n"]) -> Inputs:
         """Some of the rows, `n` of them."""
         kinds = None if self.segments is None else self.segments[index]
-        return Inputs(self.embeddings[index], self.mask[index], kinds)
+        beside = None if self.attended is None else self.attended.rows(index)
+        return Inputs(self.embeddings[index], self.mask[index], kinds, beside)
+
+    @property
+    def shift(self) -> Int[Tensor, " B"] | int:
+        """By how many positions learned keys move a causal model's own: as many as there are of them,
+        as behind a cache (so PEFT counts as well)."""
+        return 0 if self.attended is None else self.attended.there.sum(dim=1)
 
 
 def pad_ids(
@@ -52,7 +84,12 @@ def pads_first(inputs: Inputs) -> Inputs:
     order = inputs.mask.long().argsort(dim=1, stable=True)  # [B, S]: pads, then real positions
     wide = order[..., None].expand_as(inputs.embeddings)
     kinds = None if inputs.segments is None else inputs.segments.gather(1, order)
-    return Inputs(inputs.embeddings.gather(1, wide), inputs.mask.gather(1, order), kinds)
+    return replace(
+        inputs,
+        embeddings=inputs.embeddings.gather(1, wide),
+        mask=inputs.mask.gather(1, order),
+        segments=kinds,
+    )
 
 
 def pick_rows(tensor: Tensor, index: Sequence[int]) -> Tensor:
