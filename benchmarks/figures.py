@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from softprompt.analysis.plots import COLOURS, MARKERS
+from softprompt.analysis.figures import COLOURS, MARKERS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softprompt.pretraining.normalising import holds_chinese, is_chinese, normalised_words
+from softprompt.data.normalising import holds_chinese, is_chinese, normalised_words
 from softprompt.pretraining.overlap import (
     EvaluationSet,
     OverlapCounts,

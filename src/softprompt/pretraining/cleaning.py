@@ -21,10 +21,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from softprompt.data.normalising import UNSPACED, holds_chinese
 from softprompt.errors import SettingsError
 from softprompt.pretraining.documents import Document
 from softprompt.pretraining.duplicates import split_sentences
-from softprompt.pretraining.normalising import UNSPACED, holds_chinese
 
 Cleaner = Callable[[Document], Document | None]
 """What a filter leaves of a document; None: nothing."""

@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from softprompt.data.normalising import n_chinese, normalised_words
 from softprompt.pretraining.documents import Document
-from softprompt.pretraining.normalising import n_chinese, normalised_words
 
 _SENTENCE_END = re.compile(
     r"(?:(?<![.!?])[.!?]++[\"'”’)\]]*+(?=\s|$)"  # a full stop inside 3.14 or example.org ends none

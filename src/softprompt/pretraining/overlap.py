@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from softprompt.data.normalising import holds_chinese, is_chinese, normalised_words
 from softprompt.pretraining.documents import Document
-from softprompt.pretraining.normalising import holds_chinese, is_chinese, normalised_words
 from softprompt.pretraining.windows import NOTHING, Ids, Places, Stream, WindowTable
 
 _BATCH = 1 << 20
