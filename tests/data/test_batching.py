@@ -73,13 +73,35 @@ def test_by_length_wastes_less_padding_than_shuffled() -> None:
     assert padded("by_length") < 1.1 * sum(lengths) < 1.5 * sum(lengths) < padded("shuffled")
 
 
-@given(st.lists(st.integers(0, 100), max_size=60), st.integers(1, 400))
-def test_micro_batches_hold_the_budget_and_each_row_once(lengths: list[int], budget: int) -> None:
-    parts = micro_batches(lengths, budget)
+COSTS = st.none() | st.integers(0, 300)
+
+
+@given(st.lists(st.integers(0, 100), max_size=60), st.integers(1, 400), COSTS)
+def test_micro_batches_hold_the_budget_and_each_row_once(
+    lengths: list[int], budget: int, cost: int | None
+) -> None:
+    parts = micro_batches(lengths, budget, cost)
     assert sorted(place for part in parts for place in part) == list(range(len(lengths)))
     for part in parts:
         assert part
         assert len(part) == 1 or len(part) * max(lengths[place] for place in part) <= budget
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=7), st.integers(0, 30))
+def test_parts_cost_no_more_than_any_other_cut(lengths: list[int], cost: int) -> None:
+    rows = sorted(lengths, reverse=True)
+
+    def total(groups: list[list[int]]) -> int:
+        return sum(cost + len(group) * max(group) for group in groups)
+
+    found = [[lengths[place] for place in part] for part in micro_batches(lengths, 10_000, cost)]
+    for where in range(2 ** (len(rows) - 1)):  # every cut of the sorted rows
+        groups, begun = [], 0
+        for place in range(1, len(rows) + 1):
+            if place == len(rows) or where >> (place - 1) & 1:
+                groups.append(rows[begun:place])
+                begun = place
+        assert total(found) <= total(groups)
 
 
 def test_micro_batches_put_a_row_above_the_budget_alone() -> None:

@@ -104,15 +104,19 @@ def step_indices(
     return BatchPlan(lengths, batch_size, seed, order, window).step(step)
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+def micro_batches(
+    lengths: Sequence[int], token_budget: int, part_cost: int | None = None
+) -> list[list[int]]:
     """Cut one step so that no part holds more than `token_budget` tokens, padding included.
 
-    Longest first, so that a budget too large for the memory shows at once. Within that order each
-    part takes as many rows as fit, which needs the fewest parts. A row above the budget goes alone.
+    Longest first, so that a budget too large for the memory shows at once. A row above the budget goes
+    alone.
 
     Args:
         lengths: tokens per row of the step, prompt rows included where they cost memory.
         token_budget: rows × longest row, at most.
+        part_cost: what one more part costs, in tokens: parts are cut further where that saves more
+            padding. None: as few parts as the budget allows.
     Returns:
         Lists of positions in `lengths`; together each position once.
     """
@@ -120,8 +124,40 @@ def micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
         raise UsageError(f"token_budget: expected at least 1, got {token_budget}")
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     parts: list[list[int]] = []
-    while order:
-        fit = max(1, token_budget // max(1, lengths[order[0]]))
-        parts.append(order[:fit])
-        order = order[fit:]
+    for group in _alike(order, lengths, part_cost):
+        while group:
+            fit = max(1, token_budget // max(1, lengths[group[0]]))
+            parts.append(group[:fit])
+            group = group[fit:]
     return parts
+
+
+def _alike(order: list[int], lengths: Sequence[int], part_cost: int | None) -> list[list[int]]:
+    """Rows, longest first, in the groups whose padding and number together cost least."""
+    if part_cost is None or not order:
+        return [order]
+    # Where a group may begin: at the first row of each length.
+    starts = [n for n, place in enumerate(order) if not n or lengths[place] < lengths[order[n - 1]]]
+    ends = [*starts[1:], len(order)]
+    best: list[
+        tuple[int, int]
+    ] = []  # cost of the rows up to each end, and where their last group begins
+    for end in ends:
+        best.append(
+            min(
+                (
+                    (best[k - 1][0] if k else 0)
+                    + part_cost
+                    + (end - start) * lengths[order[start]],
+                    k,
+                )
+                for k, start in enumerate(starts[: len(best) + 1])
+            )
+        )
+    groups: list[list[int]] = []
+    last = len(ends) - 1
+    while last >= 0:
+        first = best[last][1]
+        groups.append(order[starts[first] : ends[last]])
+        last = first - 1
+    return groups[::-1]

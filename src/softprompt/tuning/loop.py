@@ -20,7 +20,7 @@ from torch import Tensor
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
 from softprompt.errors import MemoryShortage, RunError
-from softprompt.inference.budget import TokenBudget, out_of_memory
+from softprompt.inference.budget import TokenBudget, out_of_memory, part_cost
 from softprompt.inference.scoring import score
 from softprompt.prompts.addition import stack
 from softprompt.tuning.budget import Budget
@@ -136,7 +136,7 @@ class Loop:
         rows = [(n, lesson) for n, own in enumerate(lessons.values()) for lesson in own]
         losses = [torch.zeros((), device=self.backbone.device) for _ in fits]
         lengths = [lesson.rendering.length for _, lesson in rows]
-        for batch in micro_batches(lengths, budget.positions):
+        for batch in micro_batches(lengths, budget.positions, self._part_cost(fits)):
             chosen = [rows[place] for place in sorted(batch)]
             # Fresh from each learner: a graph is used up by its backward pass.
             additions = [fit.learner.addition() for fit in fits]
@@ -158,6 +158,13 @@ class Loop:
             if total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
         return dict(zip(lessons, losses, strict=True))
+
+    def _part_cost(self, fits: Sequence[Fit]) -> int:
+        """What one more part of a step costs, in positions: a pass, and what all rows of a prompt share."""
+        again = 0
+        if self.backbone.family == "causal" and self.backbone.shares_prefix:
+            again = sum(fit.applied.renderer.total_rows for fit in fits)
+        return part_cost(self.backbone.device) + again
 
     @contextmanager
     def _dropping_out(self, fit: Fit) -> Iterator[None]:
