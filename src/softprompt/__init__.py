@@ -32,8 +32,16 @@ if TYPE_CHECKING:
     from softprompt.inference.predictor import Predictor
     from softprompt.methods.full_tuning import FullTuning
     from softprompt.methods.method import Method
+    from softprompt.methods.mpt import Mpt
+    from softprompt.methods.p_tuning import PTuning
+    from softprompt.methods.prefix_tuning import PrefixTuning
     from softprompt.methods.prompt_design import PromptDesign
     from softprompt.methods.prompt_tuning import PromptTuning
+    from softprompt.methods.residual import ResidualPromptTuning
+    from softprompt.methods.spot import Spot
+    from softprompt.methods.superpos import SuperPos
+    from softprompt.methods.ulpt import Ulpt
+    from softprompt.methods.wayward import Wayward
     from softprompt.pretraining.run import pretrain
     from softprompt.pretraining.settings import PretrainSettings
     from softprompt.prompts.prompt import Prompt
@@ -58,9 +66,12 @@ _HOMES = {
     "FullTuning": "methods.full_tuning",
     "Job": "tuning.run",
     "Method": "methods.method",
+    "Mpt": "methods.mpt",
     "ObjectiveSettings": "inference.objective",
     "OptimiserSettings": "tuning.optimisers",
     "OwnCandidates": "text.answers",
+    "PTuning": "methods.p_tuning",
+    "PrefixTuning": "methods.prefix_tuning",
     "Poles": "text.answers",
     "Prediction": "inference.predict",
     "Predictor": "inference.predictor",
@@ -69,12 +80,17 @@ _HOMES = {
     "PromptDesign": "methods.prompt_design",
     "PromptTuning": "methods.prompt_tuning",
     "RenderSettings": "text.renderer",
+    "ResidualPromptTuning": "methods.residual",
     "Run": "tuning.run",
     "RunSettings": "recipes.schema",
     "SoftpromptError": "errors",
+    "Spot": "methods.spot",
+    "SuperPos": "methods.superpos",
     "Task": "data.task",
     "Template": "text.template",
     "TrainingSettings": "tuning.settings",
+    "Ulpt": "methods.ulpt",
+    "Wayward": "methods.wayward",
     "UsageError": "errors",
     "Verbalizer": "text.answers",
     "bag_of_words": "analysis.baselines",
@@ -101,25 +117,33 @@ __all__ = [
     "FullTuning",
     "Job",
     "Method",
+    "Mpt",
     "ObjectiveSettings",
     "OptimiserSettings",
     "OwnCandidates",
+    "PTuning",
     "Poles",
     "Prediction",
     "Predictor",
+    "PrefixTuning",
     "PretrainSettings",
     "Prompt",
     "PromptDesign",
     "PromptTuning",
     "RenderSettings",
+    "ResidualPromptTuning",
     "Run",
     "RunSettings",
     "SoftpromptError",
+    "Spot",
+    "SuperPos",
     "Task",
     "Template",
     "TrainingSettings",
+    "Ulpt",
     "UsageError",
     "Verbalizer",
+    "Wayward",
     "__version__",
     "bag_of_words",
     "evaluate",

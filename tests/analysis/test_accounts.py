@@ -5,7 +5,13 @@ import torch
 
 from softprompt.analysis.accounts import Account, n_bytes, of_prompt, percent, planned, soft_rows
 from softprompt.methods.full_tuning import FullTuning
+from softprompt.methods.method import Method
+from softprompt.methods.mpt import Mpt
+from softprompt.methods.p_tuning import PTuning
 from softprompt.methods.prompt_tuning import PromptTuning
+from softprompt.methods.residual import ResidualPromptTuning
+from softprompt.methods.superpos import SuperPos
+from softprompt.methods.ulpt import Ulpt
 from softprompt.prompts.addition import Addition
 from softprompt.prompts.prompt import Prompt
 
@@ -33,6 +39,29 @@ def test_full_tuning_learns_and_stores_the_backbone() -> None:
     account = planned(FullTuning(), 0, 768, 1_000_000)
     assert account == Account(learned=1_000_000, stored=1_000_000, backbone=1_000_000)
     assert percent(account.share) == "100 %"
+
+
+@pytest.mark.parametrize(
+    ("method", "learned"),
+    [
+        (PromptTuning(), 76_800),
+        (Ulpt(rank=2), 1_736),  # 1.7K and 7.9K, Wu et al. 2025, table 1
+        (Ulpt(rank=64), 7_936),
+        (Mpt(), 77_668),
+        (SuperPos(tuned=False), 12_800),
+        (SuperPos(), 12_800 + 100 * 128 * 768),
+        (ResidualPromptTuning(), 76_800 + 2 * 768 * 400 + 400 + 3 * 768),
+        (ResidualPromptTuning(bottleneck=800), 76_800 + 2 * 768 * 800 + 800 + 3 * 768),
+        (PTuning(encoder="mlp"), 76_800 + 2 * (768 * 768 + 768)),
+        # torch's nn.LSTM(768, 384, 2, bidirectional=True) has 7,090,176 parameters
+        (PTuning(), 76_800 + 7_090_176 + 2 * (768 * 768 + 768)),
+    ],
+)
+def test_a_hundred_rows_on_t5_base_cost_each_method_its_formula_and_are_stored_as_rows(
+    method: Method, learned: int
+) -> None:
+    account = planned(method, 100, 768, 247_577_856)
+    assert (account.learned, account.stored) == (learned, 76_800)
 
 
 def test_a_prompt_is_counted_on_its_tensors() -> None:

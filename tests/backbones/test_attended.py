@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from softprompt.backbones.attended import read_keys
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.inputs import Attended, Inputs
 from softprompt.backbones.loading import load_backbone
@@ -38,7 +39,9 @@ def learned(backbone: Backbone, lengths: Sequence[int] = LENGTHS) -> Attended:
         ).to(backbone.dtype)
         for stack, s in backbone.attentions.shapes.items()
     }
-    return Attended(layers, torch.arange(most) < torch.tensor(lengths)[:, None])
+    return Attended(
+        layers, dict.fromkeys(layers, torch.arange(most) < torch.tensor(lengths)[:, None])
+    )
 
 
 def inputs_of(
@@ -67,7 +70,8 @@ def run(backbone: Backbone, attended: Attended | None, texts: Sequence[str] = TE
 @torch.no_grad()
 def test_where_none_is_there_nothing_changes(reached: Backbone) -> None:
     attended = learned(reached)
-    nothing = replace(attended, there=torch.zeros_like(attended.there))
+    none = {stack: torch.zeros_like(there) for stack, there in attended.there.items()}
+    nothing = replace(attended, there=none)
     before = run(reached, None)
     same(run(reached, nothing), before)
     assert float((run(reached, attended) - before).abs().max()) > 1e-3
@@ -79,11 +83,10 @@ def test_every_layer_of_every_stack_receives_a_gradient_and_pads_none(reached: B
         tensor.requires_grad_()
     scores = torch.log_softmax(run(reached, attended), dim=-1)[:, :4].sum()
     found = torch.autograd.grad(scores, list(attended.layers.values()))
-    absent = ~attended.there
-    for gradient in found:
+    for gradient, there in zip(found, attended.there.values(), strict=True):
         reaches = gradient.abs().sum(dim=(0, 3, 4, 5))  # [L, 2]
         assert bool((reaches > 0).all())
-        assert float(gradient.transpose(1, 3)[absent].abs().max()) == 0.0
+        assert float(gradient.transpose(1, 3)[~there].abs().max()) == 0.0
 
 
 @torch.no_grad()
@@ -93,7 +96,7 @@ def test_each_row_reads_its_own_and_is_what_it_is_alone(reached: Backbone) -> No
     alone = []
     for row, (length, text) in enumerate(zip(LENGTHS, TEXTS, strict=True)):
         own = {stack: t[[row], :, :, :length] for stack, t in attended.layers.items()}
-        beside = Attended(own, torch.ones(1, length, dtype=torch.bool))
+        beside = Attended(own, dict.fromkeys(own, torch.ones(1, length, dtype=torch.bool)))
         alone.append(run(reached, beside, [text]))
     same(torch.cat(alone), together, 2e-5)
 
@@ -112,7 +115,7 @@ def test_on_a_causal_model_they_are_a_cache_that_was_learned(
         for layer in attended.layers["self"].unbind(dim=1)
     ):
         cache.update(keys, values, number)
-    mask = torch.cat([attended.there, inputs.mask], dim=1).long()
+    mask = torch.cat([attended.there["self"], inputs.mask], dim=1).long()
     expected = backbone.model(
         inputs_embeds=inputs.embeddings, attention_mask=mask, past_key_values=cache
     ).logits
@@ -178,6 +181,22 @@ def test_generated_answers_are_those_of_taking_the_best_token_again_and_again(
             new = backbone.embed(torch.tensor([[token]]), decoder=two)
             seen = torch.cat([seen, new], dim=1)
         assert answer == tuple(found)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral"])
+def test_the_keys_that_are_read_of_a_text_are_those_that_a_cache_holds(
+    name: str, tiny: Tiny
+) -> None:
+    backbone = tiny(name)
+    ids = backbone.tokenizer.encode(TEXTS[0], continues=False).ids
+    inputs = embedded(backbone, [ids])
+    begun = backbone.prefill(inputs, *everywhere(inputs))[1]
+    row = torch.tensor([ids])
+    found = read_keys(backbone.model, backbone.attentions, lambda: backbone.model(row))["self"]
+    for layer, (keys, values) in zip(found, begun.layers, strict=True):
+        same(layer[0].transpose(0, 1), keys[0])
+        same(layer[1].transpose(0, 1), values[0])
 
 
 @pytest.mark.parametrize("name", OWN_ATTENTION)

@@ -11,7 +11,8 @@ from tests.small_runs import write_run_yaml
 def test_show_a_prompt(softprompt: Command, trained: Path) -> None:
     outcome = softprompt("show", trained)
     assert outcome.code == 0, outcome.err
-    assert "rows      3 of width 32, 96 parameters, 384 bytes" in outcome.out
+    assert "rows      3 of width 32\n" in outcome.out
+    assert "learned   96 parameters, 384 bytes" in outcome.out
     assert "answer    positive ← great" in outcome.out
     assert "dev    accuracy  8" in outcome.out
     assert "--backbone" in outcome.out

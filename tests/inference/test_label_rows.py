@@ -57,12 +57,14 @@ def all_words() -> Iterator[None]:
 
 @contextmanager
 def widths(backbone: Backbone) -> Iterator[list[int]]:
-    """What the head's outputs end in, call by call."""
+    """What the head's outputs end in, for each call that asks for any."""
     found: list[int] = []
     model: Any = backbone.model
-    assert backbone.picks_tokens  # measured before anything is counted
+    # Measured before anything is counted.
+    assert backbone.picks_tokens
+    assert backbone.shares_prefix == (backbone.family != "masked")
     handle = model.get_output_embeddings().register_forward_hook(
-        lambda module, given, output: found.append(output.shape[-1])
+        lambda module, given, output: found.extend([output.shape[-1]] * (output.numel() > 0))
     )
     try:
         yield found

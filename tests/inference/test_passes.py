@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softprompt.inference import passes
-from softprompt.inference.passes import cut_apart, padded, plan, worth_cutting
+from softprompt.inference.passes import cut_apart, padded, plan, worth_cutting, worth_knowing
 
 ROWS = st.lists(
     st.tuples(
@@ -113,3 +113,55 @@ def test_rows_that_cost_more_than_their_positions_are_worth_sharing_sooner() -> 
     assert worth_cutting(rows, [0] * 20) is None
     assert worth_cutting(rows, [0] * 20, row_cost=4.0) is not None
     assert padded(rows) / 2 < passes.LEAST_SAVED
+
+
+@given(ROWS, st.data())
+def test_what_is_known_is_the_first_pass_and_a_part_of_the_rows(
+    drawn: Drawn, data: st.DataObject
+) -> None:
+    ids = [(-1, -2, -3) * 30 + tuple(row) * 20 for row, _, _ in drawn]
+    prompts = [prompt for _, prompt, _ in drawn]
+    examples = [(prompt, example) for _, prompt, example in drawn]
+    known = [data.draw(st.integers(0, 90)) for _ in ids]
+    made = plan(ids, [prompts, examples], known=known)
+    cut = worth_knowing(ids, prompts, known)
+    first = made.passes[0]
+    assert not any(one.known for one in made.passes[1:])
+    assert first.known == (any(known) and cut is not None)
+    for row, whole in enumerate(ids):
+        parts = [made.passes[n].ids[own] for n, own in enumerate(made.chains[row])]
+        assert tuple(i for part in parts for i in part) == whole
+        for n in range(1, len(made.passes)):
+            assert made.passes[n].before[made.chains[row][n]] == made.chains[row][n - 1]
+        for column, wanted in enumerate(whole):
+            number, own, there = made.place(row, column)
+            assert made.passes[number].ids[own][there] == wanted
+        if first.known:
+            assert len(parts[0]) == known[row]
+            assert prompts[first.source[made.chains[row][0]]] == prompts[row]
+            assert made.place(row, known[row])[0] > 0
+    if cut is not None:
+        assert padded(cut.rest) == cut.cost() < padded(ids)
+
+
+def test_rows_of_which_not_equally_much_is_known_do_not_share_what_follows() -> None:
+    row = (*range(-1, -101, -1), *range(50))
+    rows = [(*row, n) for n in range(4)]
+    made = plan(rows, [[0] * 4], known=[100, 90, 100, 90])
+    assert made.passes[0].ids == (row[:100], row[:90])
+    assert made.passes[1].ids == (row[100:], row[90:])
+    assert made.passes[1].before == (0, 1)
+    assert made.passes[2].before == (0, 1, 0, 1)
+
+
+def test_a_beginning_that_is_known_pays_from_the_first_row_on() -> None:
+    row = (*range(-1, -21, -1), 7, 8, 9)
+    assert len(plan([row], [[0]]).passes) == 1
+    made = plan([row], [[0]], known=[20])
+    assert [one.known for one in made.passes] == [True, False]
+    assert made.passes[0].ids == (row[:20],)
+    assert made.passes[1].ids == ((7, 8, 9),)
+    assert made.passes[1].before == (0,)
+    assert len(plan([row], [[0]], known=[passes.LEAST_KNOWN - 1]).passes) == 1
+    # Beside a row of as many positions of which nothing is known, nothing is saved.
+    assert not plan([row, row], [[0, 1]], known=[20, 0]).passes[0].known

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from softprompt.errors import DataError, SettingsError, UsageError
-from softprompt.recipes.prepare import prepare, run_answers, run_facts
+from softprompt.recipes.facts import run_facts
+from softprompt.recipes.prepare import prepare, run_answers
 from softprompt.recipes.run_data import run_task
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
@@ -32,9 +33,9 @@ def test_a_named_task_is_asked_as_suits_the_family(
 ) -> None:
     folder = str(save_checkpoint(name, tmp_path / name))
     given = {"backbone": folder, "task": "softprompt/reviews-zh", "train_limit": 4}
-    assert prepare(RunSettings.read(given)).template == template
+    assert prepare(RunSettings.read(given)).first.template == template
     own = prepare(RunSettings.read({**given, "template": "{text}：{mask}"}))
-    assert own.template == "{text}：{mask}"
+    assert own.first.template == "{text}：{mask}"
 
 
 def test_words_of_named_slots_are_given_by_name(here: Path, bert: Path) -> None:
@@ -43,7 +44,11 @@ def test_words_of_named_slots_are_given_by_name(here: Path, bert: Path) -> None:
         "negative": [{"how": "so", "what": "bad"}, {"how": "so", "what": "dull"}],
     }
     run = settings(here, bert, words=words, template="{review} It was {mask:how} {mask:what}.")
-    assert [word.word for word in prepare(run).words] == ["so … bad", "so … dull", "very … great"]
+    assert [word.word for word in prepare(run).first.words] == [
+        "so … bad",
+        "so … dull",
+        "very … great",
+    ]
     with pytest.raises(SettingsError, match="words of 'positive': expected a word"):
         settings(here, bert, words={**words, "positive": {"what": 1, "how": "very"}})
 
@@ -149,7 +154,7 @@ def test_free_text_candidates_and_poles(here: Path, bert: Path) -> None:
 def test_facts_say_what_is_learned_and_how_words_are_tokenised(here: Path, bert: Path) -> None:
     prepared = prepare(settings(here, bert, words={"positive": "great", "negative": "great"}))
     facts = {fact.name: fact.value for fact in run_facts(prepared)}
-    assert prepared.account.learned == 3 * 32
+    assert prepared.first.account.learned == 3 * 32
     assert facts["learned"].startswith("96 of ")
     assert facts["answer"] == "positive ← great  great"
     assert "masked" in facts["backbone"]
@@ -159,7 +164,7 @@ def test_facts_say_what_is_learned_and_how_words_are_tokenised(here: Path, bert:
 def test_cut_examples_are_counted_beforehand(here: Path, bert: Path) -> None:
     (here / "reviews.csv").write_text("review,mood\n" + f"{'good ' * 90},a\nbad,b\n" * 10)
     prepared = prepare(settings(here, bert, words=None, dev_size=0))
-    assert prepared.cut == (10, 20)
+    assert prepared.first.cut == (10, 20)
     assert any("lose tokens" in warning for warning in prepared.warnings)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from softprompt.methods.method import Method
+from softprompt.methods.method import NO_STACKS, Method, Stacks
 from softprompt.prompts.prompt import Prompt
 
 BYTES = 4
@@ -52,22 +52,29 @@ def soft_rows(length: int, width: int) -> int:
     return length * width
 
 
-def planned(method: Method, length: int, width: int, backbone: int) -> Account:
-    """What a fit is going to learn, before it begins.
+def planned(
+    method: Method, length: int, width: int, backbone: int, stacks: Stacks = NO_STACKS
+) -> Account:
+    """What a fit is going to learn, and what its prompt will hold, before it begins.
 
     Args:
-        method: a method that opens the backbone's weights learns and stores all of them.
+        method: gives its own formulas; one that opens the backbone's weights learns and stores all
+            of them too.
         length: rows that the template places, P.
         width: E.
         backbone: parameters of the backbone.
+        stacks: its attentions, for a method that learns keys and values.
     """
-    rows = soft_rows(length, width)
     opened = backbone if method.opens_weights else 0
-    return Account(learned=rows + opened, stored=rows + opened, backbone=backbone)
+    return Account(
+        learned=method.n_learned(length, width, stacks) + opened,
+        stored=method.n_stored(length, width, stacks) + opened,
+        backbone=backbone,
+    )
 
 
 def of_prompt(prompt: Prompt, backbone: int) -> Account:
-    """What a prompt holds, counted on its tensors."""
+    """What a prompt holds, counted on its tensors; what was learned and folded is no more there."""
     return Account(learned=prompt.n_parameters, stored=prompt.n_parameters, backbone=backbone)
 
 

@@ -58,7 +58,7 @@ def attending(sites: Sites, attended: Attended | None) -> Iterator[None]:
         for stack, tensor in attended.layers.items():
             keys, values = tensor.transpose(3, 4).unbind(dim=2)  # [B, L, K, P, D]
             for layer, module in enumerate(sites.modules[stack]):
-                learned = keys[:, layer], values[:, layer], attended.there
+                learned = keys[:, layer], values[:, layer], attended.there[stack]
                 hook = module.register_forward_pre_hook(partial(_give, learned), with_kwargs=True)
                 hooks.callback(hook.remove)
         yield
@@ -142,27 +142,56 @@ def find_sites(model: Any, run: Callable[[], object], lengths: tuple[int, int]) 
     Raises:
         BackboneError: its attentions are not reached through transformers' attention interface.
     """
+    seen: dict[nn.Module, tuple[int, Shape]] = {}
+
+    def look(module: nn.Module, key: Tensor, _: Tensor) -> None:
+        seen[module] = (key.shape[2], Shape(1, key.shape[1], key.shape[3]))
+
+    with _watched(model, look):
+        run()
+    return _sorted(model, seen, lengths)
+
+
+def read_keys(model: Any, sites: Sites, run: Callable[[], object]) -> dict[Stack, Tensor]:
+    """The keys and values that each layer makes of one row, by stack, `[L, 2, T, K, D]`.
+
+    Args:
+        run: a forward pass of one row without learned keys.
+    """
+    seen: dict[nn.Module, Tensor] = {}
+
+    def look(module: nn.Module, key: Tensor, value: Tensor) -> None:
+        seen[module] = torch.stack([key[0], value[0]]).transpose(1, 2)  # [2, T, K, D]
+
+    with _watched(model, look):
+        run()
+    return {
+        stack: torch.stack([seen[module] for module in modules])
+        for stack, modules in sites.modules.items()
+    }
+
+
+@contextmanager
+def _watched(model: Any, look: Callable[[nn.Module, Tensor, Tensor], None]) -> Iterator[None]:
+    """Within the block `look` is shown each attention's keys and values; no gradients."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    seen: dict[nn.Module, tuple[int, Shape]] = {}
-
-    def look(
+    def shown(
         module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor | None]:
-        seen[module] = (key.shape[2], Shape(1, key.shape[1], key.shape[3]))
+        look(module, key, value)
         return attend(module, query, key, value, mask, **kwargs)
 
-    for name, function in ((WITH_LEARNED, attend), (LOOKING, look)):
+    for name, function in ((WITH_LEARNED, attend), (LOOKING, shown)):
         AttentionInterface.register(name, function)
         AttentionMaskInterface.register(name, sdpa_mask)
     try:
         with torch.no_grad():
             model.set_attn_implementation(LOOKING)
-            run()
+            yield
     finally:
         model.set_attn_implementation(WITH_LEARNED)
-    return _sorted(model, seen, lengths)
 
 
 def _sorted(

@@ -25,16 +25,18 @@ class Attended:
 
     Args:
         layers: by stack, keys and values of each layer, `[B, L, 2, P, K, D]`.
-        there: true at real ones, `[B, P]`; rows of several prompts have several lengths.
+        there: by stack, true at real ones, `[B, P]`; rows of several prompts have several lengths.
     """
 
     layers: Mapping[Stack, Float[Tensor, "B L 2 P K D"]]
-    there: Bool[Tensor, "B P"]
+    there: Mapping[Stack, Bool[Tensor, "B P"]]
 
     def rows(self, index: Int[Tensor, " n"]) -> Attended:
         """Those of some rows, `n` of them."""
-        layers = {stack: tensor[index] for stack, tensor in self.layers.items()}
-        return Attended(layers, self.there[index])
+        return Attended(
+            {stack: tensor[index] for stack, tensor in self.layers.items()},
+            {stack: tensor[index] for stack, tensor in self.there.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class Inputs:
     def shift(self) -> Int[Tensor, " B"] | int:
         """By how many positions learned keys move a causal model's own: as many as there are of them,
         as behind a cache (so PEFT counts as well)."""
-        return 0 if self.attended is None else self.attended.there.sum(dim=1)
+        if self.attended is None or "self" not in self.attended.there:
+            return 0
+        return self.attended.there["self"].sum(dim=1)
 
 
 def pad_ids(

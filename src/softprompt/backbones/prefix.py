@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 from softprompt.backbones.inputs import Inputs, pick_rows
 from softprompt.backbones.trials import difference, fault_of
@@ -63,6 +64,35 @@ class Prefix:
         """The beginning of each of some rows, `len(index)` of them."""
         crossed = None if self.crossed is None else _picked(self.crossed, index)
         return Prefix(_picked(self.layers, index), pick_rows(self.mask, index), crossed)
+
+    def first(self, length: int) -> Prefix:
+        """The first positions of beginnings that have no pads, `length` of them; not a copy."""
+        layers = tuple((keys[:, :, :length], values[:, :, :length]) for keys, values in self.layers)
+        return Prefix(layers, self.mask[:, :length], self.crossed)
+
+    @classmethod
+    def together(cls, given: Sequence[Prefix]) -> Prefix:
+        """Beginnings of a causal model that were run apart, of any lengths, as those of one batch."""
+        if len(given) == 1:
+            return given[0]
+        width = max(one.mask.shape[1] for one in given)
+
+        def block(tensors: Sequence[Tensor]) -> Tensor:
+            return torch.cat([pad(t, (0, 0, width - t.shape[2], 0)) for t in tensors])
+
+        return cls(
+            tuple(
+                (block([keys for keys, _ in layer]), block([values for _, values in layer]))
+                for layer in zip(*(one.layers for one in given), strict=True)
+            ),
+            torch.cat([pad(one.mask, (width - one.mask.shape[1], 0)) for one in given]),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """What its keys and values take, in bytes."""
+        layers = (*self.layers, *(self.crossed or ()))
+        return sum(t.numel() * t.element_size() for pair in layers for t in pair)
 
     def pads_first(self) -> Prefix:
         """The same with all pads on the left. Positions are in the keys already: nothing changes."""

@@ -71,17 +71,19 @@ def _is_task(name: str) -> bool:
 def _show_prompt(
     folder: Path, name: str | None, device: str | None, render: bool, text: str | None, k: int
 ) -> None:
+    from softprompt.prompts.addition import described
     from softprompt.prompts.prompt import Prompt
 
     prompt = Prompt.load(prompt_folder(folder))
     on = prompt.backbone
     rows = prompt.rows
-    shape = f"{rows.shape[0]} of width {rows.shape[1]}" if rows is not None else "none"
+    learned = described({name: t.shape for name, t in prompt.addition.tensors().items()})
     facts = [
         ("task", str(prompt.task.get("name"))),
         ("method", prompt.method),
         ("backbone", f"{on.name} ({on.family.replace('_', '-')})" if on else "not named"),
-        ("rows", f"{shape}, {prompt.n_parameters:,} parameters, {prompt.n_bytes:,} bytes"),
+        *learned.items(),
+        ("learned", f"{prompt.n_parameters:,} parameters, {prompt.n_bytes:,} bytes"),
         ("template", prompt.template),
         *(("answer", f"{label} ← {_alternatives(words)}") for label, words in _words(prompt)),
         ("fields", ", ".join(prompt.task.get("fields", ()))),
@@ -131,7 +133,8 @@ def _show_run(path: Path, render: bool, text: str | None) -> None:
     """What `train` would say before it begins."""
     from dataclasses import replace
 
-    from softprompt.recipes.prepare import prepare, run_facts
+    from softprompt.recipes.facts import run_facts
+    from softprompt.recipes.prepare import prepare
     from softprompt.recipes.run_file import read_run
 
     prepared = prepare(read_run(path))
@@ -144,7 +147,7 @@ def _show_run(path: Path, render: bool, text: str | None) -> None:
             first = prepared.task.fields[0]
             example = replace(example, fields={**example.fields, first: text})
         say()
-        _render(prepared.applied, example)
+        _render(prepared.first.applied, example)
 
 
 def _show_backbone(model: Backbone) -> None:

@@ -100,9 +100,9 @@ def evaluate(
     from softprompt.recipes.predict_file import Result, json_line, output_file
 
     loaded, model = load_prompt(prompt, backbone, device, precision)
-    task = _task(prompt, loaded, data, target, columns_of(field), metric, folder)
+    task = labelled_data(prompt, loaded, data, target, columns_of(field), metric, folder)
     chosen = split or next((s for s in ("test", "dev") if s in task.split_names), "train")
-    _check_fits(loaded, task)
+    check_fits(loaded, task)
     found = evaluate_on(
         model, applied_prompt(model, loaded), task.examples(chosen), task.metrics, task.labels
     )
@@ -229,7 +229,7 @@ def columns_of(pairs: list[str] | None) -> dict[str, str]:
     return found
 
 
-def _task(
+def labelled_data(
     folder: Path,
     prompt: Prompt,
     data: str | None,
@@ -238,7 +238,11 @@ def _task(
     metrics: list[str] | None,
     files: Path | None,
 ) -> Task:
-    """The labelled data that are meant."""
+    """The labelled data that are meant: a task's name, a run file, a file, or the run's beside a prompt.
+
+    Raises:
+        UsageError: none of them, or one that cannot be read.
+    """
     from softprompt.data.known_tasks import TASKS
     from softprompt.data.registry import load_task
     from softprompt.recipes.run_data import file_task, run_task
@@ -277,8 +281,12 @@ def _task(
     return file_task(FileTask.read(given, "evaluate"))
 
 
-def _check_fits(prompt: Prompt, task: Task) -> None:
-    """Refuse a task whose fields or labels are not the prompt's."""
+def check_fits(prompt: Prompt, task: Task) -> None:
+    """Refuse a task whose fields or labels are not the prompt's.
+
+    Raises:
+        SettingsError: which field or label.
+    """
     missing = [name for name in prompt.task["fields"] if name not in task.fields]
     if missing:
         raise SettingsError(

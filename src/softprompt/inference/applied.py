@@ -101,19 +101,23 @@ def apply(
     objective: Objective,
     *,
     n_rows: int = 0,
+    n_attended: int = 0,
     settings: RenderSettings | None = None,
 ) -> Applied:
     """Bind a template and answers to a backbone; what is added comes later, `with_addition`.
 
     Args:
         n_rows: rows of each bare `{soft}`, or in front of a template that has none.
+        n_attended: learned keys and values of each layer; a causal model counts them as positions.
         settings: rendering; the limit is never above the backbone's own.
     Raises:
         TemplateError: the template does not suit the family.
         SettingsError: greedy prediction where nothing can be generated, or not be judged.
     """
     chosen = settings or RenderSettings()
-    limits = [limit for limit in (chosen.limit, backbone.limit) if limit is not None]
+    counted = n_attended if backbone.family == "causal" else 0
+    own = None if backbone.limit is None else backbone.limit - counted
+    limits = [limit for limit in (chosen.limit, own) if limit is not None]
     chosen = replace(chosen, limit=min(limits, default=None))
     renderer = Renderer(
         template, answers, frame_of(backbone, objective.sentinel_answers), n_rows, chosen

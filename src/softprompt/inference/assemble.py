@@ -1,7 +1,8 @@
 """Where prompts and text meet: queries become embeddings, masks and the positions to read.
 
 Knows ids and tensors; the backbone is asked for embeddings, and to run what was planned. What rows begin
-with in common is run once, in a pass of its own, where that saves work (`passes.py`).
+with in common is run once, in a pass of its own, where that saves work (`passes.py`); what is kept of it
+from batch to batch is not run again (`beginnings.py`).
 Dimensions: Q queries, B rows of the encoder, S positions, E input width, n positions to read, V
 vocabulary, or W tokens of it.
 """
@@ -17,16 +18,20 @@ from torch import Tensor
 
 from softprompt.backbones.arguments import Encoded
 from softprompt.backbones.backbone import Backbone
-from softprompt.backbones.inputs import Inputs, pad_ids
+from softprompt.backbones.inputs import Attended, Inputs, Stack, pad_ids, pick_rows
 from softprompt.backbones.prefix import Prefix
 from softprompt.errors import PromptError
-from softprompt.inference.passes import Place, Plan, plan
+from softprompt.inference.beginnings import Beginnings
+from softprompt.inference.passes import Pass, Place, Plan, plan
 from softprompt.prompts.addition import Stacked, pick
 from softprompt.text.query import Query
 
 READING_COST = 1 / 7
 """What a decoder row pays for each position of the encoder, in positions of its own: keys and values of
 it, 2 of the 14 matrices as large as the layer is wide."""
+
+NOWHERE = torch.empty(0, dtype=torch.long)
+"""Rows or columns of no position: no logits are asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,8 @@ class Batch:
 
     Args:
         plan: which rows run together; its last pass has a row for each query.
-        inputs: the embeddings of each pass; for an encoder-decoder, the decoder's.
+        inputs: the embeddings of each pass that is run; for an encoder-decoder, the decoder's.
+        known: what the first pass leaves, where it need not run.
         encoder: what the encoder reads, for an encoder-decoder.
         source: the encoder's row that each row of the first pass reads.
     """
@@ -44,14 +50,21 @@ class Batch:
     inputs: tuple[Inputs, ...]
     encoder: Inputs | None = None
     source: tuple[int, ...] = ()
+    known: Prefix | None = None
 
     def begun(self, backbone: Backbone) -> Prefix | None:
         """What the rows of the last pass of a causal model begin with, run; None: nothing."""
-        prefix: Prefix | None = None
-        nowhere = torch.empty(0, dtype=torch.long)
-        for inputs, there in zip(self.inputs[:-1], self.plan.passes[1:], strict=True):
-            prefix = backbone.prefill(inputs, nowhere, nowhere, prefix=prefix)[1].rows(there.before)
-        return prefix
+        prefix = self.known
+        *between, last = self.plan.passes[self.ran :]
+        for inputs, one in zip(self.inputs, between, strict=False):
+            before = prefix and prefix.rows(one.before)
+            prefix = backbone.prefill(inputs, NOWHERE, NOWHERE, prefix=before)[1]
+        return prefix and prefix.rows(last.before)
+
+    @property
+    def ran(self) -> int:
+        """How many passes were run before: one or none."""
+        return len(self.plan.passes) - len(self.inputs)
 
     def logits(
         self,
@@ -63,15 +76,19 @@ class Batch:
 
         Args:
             only: the tokens whose logits are asked for, `[n, W]`.
+        Raises:
+            IndexError: a place in a pass that need not run.
         """
+        if any(number < self.ran for number, _, _ in places):
+            raise IndexError("logits of a position that was run before, expected one behind it")
         found: list[Tensor] = []
         order: list[int] = []
-        prefix: Prefix | None = None
+        prefix = self.known
         encoded: Encoded | None = None
         if self.encoder is not None:
             encoded = backbone.encode(self.encoder).rows(self.source)
-        last = len(self.inputs) - 1
-        for number, inputs in enumerate(self.inputs):
+        last = len(self.plan.passes) - 1
+        for number, inputs in enumerate(self.inputs, start=self.ran):
             before = self.plan.passes[number].before
             if prefix is not None:
                 prefix, encoded = prefix.rows(before), encoded and encoded.rows(before)
@@ -88,7 +105,7 @@ class Batch:
                 )
             found.append(logits)
             order += here
-        if not last:
+        if len(found) == 1:
             return found[0]
         back = torch.tensor(order).argsort()
         return torch.cat(found)[back.to(found[0].device)]
@@ -100,6 +117,7 @@ def assemble(
     queries: Sequence[Query],
     prompt_of: Sequence[int],
     example_of: Sequence[int],
+    beginnings: Beginnings | None = None,
 ) -> Batch:
     """One batch of queries, each with its own prompt.
 
@@ -108,10 +126,14 @@ def assemble(
         queries: any mixture of tasks.
         prompt_of: which of the N prompts each query uses, `[Q]`.
         example_of: which example each query is of, `[Q]`.
+        beginnings: what is kept of these prompts from batch to batch; not used for gradients.
     """
     if backbone.family != "encoder_decoder":
         ids, segments = [q.ids for q in queries], [q.segments for q in queries]
-        return embed_sequences(backbone, prompts, ids, prompt_of, segments, example_of)
+        until = [_first_read(query) for query in queries]
+        return embed_sequences(
+            backbone, prompts, ids, prompt_of, segments, example_of, beginnings, until
+        )
     # Candidates of one example share the encoder: equal ids under one prompt run once.
     index: dict[tuple[int, tuple[int, ...]], int] = {}
     source = [
@@ -125,6 +147,12 @@ def assemble(
     return Batch(made, inputs, encoder, tuple(source[row] for row in made.passes[0].source))
 
 
+def _first_read(query: Query) -> int:
+    """The first position that is read; by default the last one."""
+    places = (place for read in query.reads for place in read.positions)
+    return min(places, default=len(query.ids) - 1)
+
+
 def embed_sequences(
     backbone: Backbone,
     prompts: Stacked | None,
@@ -132,20 +160,48 @@ def embed_sequences(
     prompt_of: Sequence[int],
     segments: Sequence[Sequence[int]],
     example_of: Sequence[int] = (),
+    beginnings: Beginnings | None = None,
+    until: Sequence[int] = (),
 ) -> Batch:
     """Embed rows, what those of a causal model begin with in common apart.
 
     Args:
         ids, prompt_of, segments: as for `embed_rows`.
         example_of: which example each row is of; none: each is of another.
+        beginnings: what is kept of these prompts from batch to batch; not used for gradients.
+        until: the first position of each row that is read; none: the last one.
     """
     levels: list[Sequence[Hashable]] = []
     if backbone.family == "causal":
         levels.append(prompt_of)
         if example_of:
             levels.append(list(zip(prompt_of, example_of, strict=True)))
-    made = _planned(backbone, ids, levels)
-    return Batch(made, _embed_passes(backbone, prompts, made, prompt_of, segments))
+    kept = None if torch.is_grad_enabled() or backbone.family != "causal" else beginnings
+    lengths = () if kept is None or not backbone.share_prefix else kept.known(ids, prompt_of, until)
+    made = _planned(backbone, ids, levels, known=lengths)
+    known = None
+    if kept is not None and made.passes[0].known:
+        known = _recalled(backbone, prompts, kept, made.passes[0], prompt_of)
+    inputs = _embed_passes(backbone, prompts, made, prompt_of, segments)
+    return Batch(made, inputs, known=known)
+
+
+def _recalled(
+    backbone: Backbone,
+    prompts: Stacked | None,
+    kept: Beginnings,
+    first: Pass,
+    prompt_of: Sequence[int],
+) -> Prefix:
+    """What a pass leaves that need not run: it does for a prompt that was not asked before, alone, so
+    that nothing of the batch has a say in it."""
+
+    def run(prompt: int, ids: tuple[int, ...]) -> Prefix:
+        inputs = embed_rows(backbone, prompts, [ids], [prompt])
+        return backbone.prefill(inputs, NOWHERE, NOWHERE)[1]
+
+    owners, lengths = [prompt_of[row] for row in first.source], [len(ids) for ids in first.ids]
+    return kept.prefix(owners, lengths, run)
 
 
 def _planned(
@@ -153,13 +209,14 @@ def _planned(
     ids: Sequence[Sequence[int]],
     levels: Sequence[Sequence[Hashable]],
     *,
+    known: Sequence[int] = (),
     equal: bool = False,
     row_cost: float = 0.0,
 ) -> Plan:
     whole = plan(ids)
     if not levels or not backbone.share_prefix:
         return whole
-    found = plan(ids, levels, equal=equal, row_cost=row_cost)
+    found = plan(ids, levels, known=known, equal=equal, row_cost=row_cost)
     # Whether the network can is measured at the first batch that would gain by it.
     return found if len(found.passes) > 1 and backbone.shares_prefix else whole
 
@@ -173,9 +230,9 @@ def _embed_passes(
     *,
     decoder: bool = False,
 ) -> tuple[Inputs, ...]:
-    """Every pass as the network receives it."""
+    """Every pass that is run, as the network receives it."""
     inputs = []
-    for one in made.passes:
+    for one in made.passes[made.passes[0].known :]:
         kinds = None
         if segments is not None:
             kinds = [
@@ -217,4 +274,22 @@ def embed_rows(
         rows = pick(prompts, index, torch.where(learned, -1 - padded, -1))
         embeddings = torch.where(learned[..., None], rows.to(embeddings.dtype), embeddings)
     kinds = None if segments is None else pad_ids(segments)[0].to(device)
-    return Inputs(embeddings, mask, kinds)
+    return Inputs(embeddings, mask, kinds, _attended(backbone, prompts, prompt_of))
+
+
+def _attended(
+    backbone: Backbone, prompts: Stacked | None, prompt_of: Sequence[int]
+) -> Attended | None:
+    """The learned keys and values that each row reads; None where no prompt has any."""
+    if prompts is None or not prompts.attended:
+        return None
+    layers: dict[Stack, Tensor] = {}
+    there: dict[Stack, Tensor] = {}
+    for stack in backbone.attentions.shapes:
+        if stack in prompts.attended:
+            tensor = prompts.attended[stack]
+            layers[stack] = pick_rows(tensor, prompt_of)
+            lengths = pick_rows(prompts.n_attended[stack], prompt_of)
+            places = torch.arange(tensor.shape[3], device=tensor.device)
+            there[stack] = places < lengths[:, None]
+    return Attended(layers, there)

@@ -18,10 +18,17 @@ from softprompt.data.examples import Example
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.assemble import embed_rows, embed_sequences
-from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget, out_of_memory, retreat
+from softprompt.inference.beginnings import Beginnings
+from softprompt.inference.budget import (
+    TOKEN_BUDGET,
+    TokenBudget,
+    out_of_memory,
+    part_cost,
+    retreat,
+)
 from softprompt.inference.questions import Generated, Question, Ranked, questions
 from softprompt.inference.scoring import label_scores, score
-from softprompt.prompts.addition import Stacked, stack
+from softprompt.prompts.addition import Stacked, stacked
 from softprompt.text.answers import FreeText, Poles
 from softprompt.text.rendering import Rendering
 
@@ -72,6 +79,7 @@ def predict(
     applied: Sequence[Applied],
     items: Sequence[tuple[int, Example]],
     token_budget: TokenBudget = TOKEN_BUDGET,
+    beginnings: Beginnings | None = None,
 ) -> list[Prediction]:
     """Predict examples, each with one of several prompts, in one batch where they fit.
 
@@ -79,6 +87,7 @@ def predict(
         applied: prompts on this backbone.
         items: which of them, and the example.
         token_budget: padded tokens per forward pass; halved where they do not fit.
+        beginnings: kept of these prompts from call to call; by default within this one.
     Returns:
         One prediction per item, in their order.
     Raises:
@@ -86,7 +95,7 @@ def predict(
         DataError: an example that lacks a field, has no candidates, or does not fit.
         RunError: scores that are not numbers.
     """
-    return answer(backbone, applied, questions(applied, items), token_budget)
+    return answer(backbone, applied, questions(applied, items), token_budget, beginnings)
 
 
 def answer(
@@ -94,6 +103,7 @@ def answer(
     applied: Sequence[Applied],
     asked: Sequence[Question],
     token_budget: TokenBudget = TOKEN_BUDGET,
+    beginnings: Beginnings | None = None,
 ) -> list[Prediction]:
     """Predict what was made ready before.
 
@@ -101,14 +111,17 @@ def answer(
         applied: prompts on this backbone, the same in number and templates as when it was.
         asked: from `questions`.
         token_budget: padded tokens per forward pass; halved where they do not fit.
+        beginnings: kept of these prompts from call to call; by default within this one.
     Returns:
         One prediction per question, in their order.
     Raises:
         MemoryShortage: a single example does not fit.
         RunError: scores that are not numbers.
+        ValueError: beginnings of other prompts.
     """
+    kept = Beginnings(applied) if beginnings is None else beginnings.checked(applied)
     additions = [one.addition for one in applied]
-    prompts = None if all(a.rows is None for a in additions) else stack(additions)
+    prompts = stacked(additions)
     budget = TOKEN_BUDGET if token_budget == "auto" else token_budget
     found: dict[int, Prediction] = {}
     while True:
@@ -117,8 +130,8 @@ def answer(
         generated = {n: q for n, q in left.items() if isinstance(q, Generated)}
         try:
             with torch.no_grad():
-                found.update(_rank(backbone, applied, prompts, ranked, budget))
-                found.update(_generate(backbone, applied, prompts, generated, budget))
+                found.update(_rank(backbone, applied, prompts, ranked, budget, kept))
+                found.update(_generate(backbone, applied, prompts, generated, budget, kept))
             return [found[number] for number in range(len(asked))]
         except RuntimeError as error:
             if not out_of_memory(error):
@@ -135,12 +148,14 @@ def _rank(
     prompts: Stacked | None,
     asked: Mapping[int, Ranked],
     token_budget: int,
+    beginnings: Beginnings,
 ) -> Iterator[tuple[int, Prediction]]:
-    priors = _priors(backbone, applied, prompts, asked.values(), token_budget)
-    for batch in _batches(asked, token_budget):
+    priors = _priors(backbone, applied, prompts, asked.values(), token_budget, beginnings)
+    for batch in _batches(asked, token_budget, part_cost(backbone.device)):
         group = [asked[number] for number in batch]
         which = [question.prompt for question in group]
-        table = _label_table(backbone, applied, prompts, [q.rendering for q in group], which)
+        renderings = [question.rendering for question in group]
+        table = _label_table(backbone, applied, prompts, renderings, which, beginnings)
         for row, question in enumerate(group):
             prior = priors.get(_prior_key(question))
             if prior is not None:
@@ -160,9 +175,10 @@ def _label_table(
     prompts: Stacked | None,
     renderings: Sequence[Rendering],
     which: Sequence[int],
+    beginnings: Beginnings,
 ) -> Tensor:
     """Label scores `[B, L]`, each row with its own objective's sum or mean, up to a constant."""
-    scores = score(backbone, prompts, renderings, which, normalised=False)
+    scores = score(backbone, prompts, renderings, which, normalised=False, beginnings=beginnings)
     summed = label_scores(scores, renderings, mean=False)
     mean = [applied[number].objective.mean for number in which]
     if not any(mean):
@@ -185,6 +201,7 @@ def _priors(
     prompts: Stacked | None,
     asked: Iterable[Ranked],
     token_budget: int,
+    beginnings: Beginnings,
 ) -> dict[PriorKey, Tensor]:
     """Label scores `[L]` on the template with empty fields, for objectives with `pmi`.
 
@@ -197,9 +214,10 @@ def _priors(
             fields = dict.fromkeys(question.example.fields, "")
             empty[key] = one.render(replace(question.example, fields=fields))
     found: dict[PriorKey, Tensor] = {}
-    for batch in _batches(empty, token_budget):
+    for batch in _batches(empty, token_budget, part_cost(backbone.device)):
         renderings = [empty[key] for key in batch]
-        table = _label_table(backbone, applied, prompts, renderings, [key[0] for key in batch])
+        which = [key[0] for key in batch]
+        table = _label_table(backbone, applied, prompts, renderings, which, beginnings)
         for key, row, rendering in zip(batch, table, renderings, strict=True):
             found[key] = row[: len(rendering.labels)]
     return found
@@ -228,18 +246,19 @@ def _generate(
     prompts: Stacked | None,
     asked: Mapping[int, Generated],
     token_budget: int,
+    beginnings: Beginnings,
 ) -> Iterator[tuple[int, Prediction]]:
     # Rows that begin their decoder equally long can share a batch.
     groups: dict[int, dict[int, Generated]] = {}
     for number, question in asked.items():
         groups.setdefault(len(question.source.decoder), {})[number] = question
     for begun, members in groups.items():
-        for batch in _batches(members, token_budget):
+        for batch in _batches(members, token_budget, part_cost(backbone.device)):
             rows = [members[number] for number in batch]
             which = [row.prompt for row in rows]
             sources = [row.source for row in rows]
             ids, segments = [s.ids for s in sources], [s.segments for s in sources]
-            whole = embed_sequences(backbone, prompts, ids, which, segments)
+            whole = embed_sequences(backbone, prompts, ids, which, segments, beginnings=beginnings)
             decoder = None
             if begun:
                 starts = [s.decoder for s in sources]
@@ -303,8 +322,12 @@ class Sized(Protocol):
 Key = TypeVar("Key", bound=Hashable)
 
 
-def _batches(asked: Mapping[Key, Sized], token_budget: int) -> Iterator[list[Key]]:
-    """The keys of what is asked, in groups that fit a budget of padded positions."""
+def _batches(asked: Mapping[Key, Sized], token_budget: int, cost: int) -> Iterator[list[Key]]:
+    """The keys of what is asked, in groups that fit a budget of padded positions.
+
+    Args:
+        cost: of one more group, in positions.
+    """
     keys = list(asked)
-    for batch in micro_batches([asked[key].length for key in keys], token_budget):
+    for batch in micro_batches([asked[key].length for key in keys], token_budget, cost):
         yield [keys[place] for place in batch]

@@ -11,6 +11,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.errors import PromptError, UsageError
 from softprompt.inference.applied import Applied, apply
+from softprompt.inference.beginnings import Beginnings
 from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
 from softprompt.inference.objective import Objective
 from softprompt.inference.predict import Prediction, predict
@@ -26,6 +27,9 @@ Given = str | Mapping[str, Any]
 
 class Predictor:
     """Serves one or several prompts from one backbone, mixed tasks in one batch.
+
+    What a prompt's rows begin with is run in the first call that asks it, on a causal backbone, and kept
+    (`beginnings.py`): further calls run the example alone. The backbone's weights must stay as they are.
 
     Args:
         backbone: loaded.
@@ -47,6 +51,7 @@ class Predictor:
         self.backbone, self.token_budget = backbone, token_budget
         self.prompts = {name: _loaded(p, backbone) for name, p in named.items()}
         self._applied = [applied_prompt(backbone, p) for p in self.prompts.values()]
+        self.beginnings = Beginnings(self._applied)
 
     def predict(
         self, inputs: Sequence[Given | tuple[str, Given]], task: str | None = None
@@ -61,17 +66,26 @@ class Predictor:
             DataError: an input that lacks a field, or does not fit.
         """
         items = [self._item(number, given, task) for number, given in enumerate(inputs)]
-        return predict(self.backbone, self._applied, items, self.token_budget)
+        return predict(self.backbone, self._applied, items, self.token_budget, self.beginnings)
 
     def predict_examples(
         self, examples: Iterable[Example], task: str | None = None, chunk: int = 512
     ) -> Iterator[Prediction]:
         """Predict a stream of examples in order; memory does not grow with its length."""
-        which = self._place(task)
+        name = list(self.prompts)[self._place(task)]
         source = iter(examples)
         while group := list(islice(source, chunk)):
-            items = [(which, example) for example in group]
-            yield from predict(self.backbone, self._applied, items, self.token_budget)
+            yield from self.predict_pairs([(name, example) for example in group])
+
+    def predict_pairs(self, pairs: Sequence[tuple[str, Example]]) -> list[Prediction]:
+        """Predict examples, each with the prompt that is named, in shared batches and in order.
+
+        Raises:
+            UsageError: a name that no prompt has.
+            DataError: an example that lacks a field, or does not fit.
+        """
+        items = [(self._place(name), example) for name, example in pairs]
+        return predict(self.backbone, self._applied, items, self.token_budget, self.beginnings)
 
     def _item(
         self, number: int, given: Given | tuple[str, Given], task: str | None
@@ -117,13 +131,17 @@ def _loaded(given: Prompt | str | Path, backbone: Backbone) -> Prompt:
 
 
 def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
-    """Bind a prompt to a backbone that it was found to fit.
+    """Bind a prompt to a backbone that it was found to fit; a copy: what becomes of the prompt's tensors
+    later changes nothing.
 
     Raises:
         PromptError: its rows do not suit its template, or what was learned is not in it.
     """
     addition = Addition.from_tensors(
-        {n: tensor.to(backbone.device) for n, tensor in prompt.addition.tensors().items()}
+        {
+            name: tensor.detach().to(backbone.device, copy=True)
+            for name, tensor in prompt.addition.tensors().items()
+        }
     )
     if prompt.settings.get("opened_weights"):
         raise PromptError(
@@ -144,6 +162,7 @@ def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
         answers_from_json(prompt.answers),
         objective,
         n_rows=int(prompt.settings.get("n_rows", addition.n_rows)),
+        n_attended=addition.n_attended,
         settings=render,
     )
     return applied.with_addition(addition)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.inference.assemble import Batch, assemble
+from softprompt.inference.beginnings import Beginnings
 from softprompt.inference.passes import Place
 from softprompt.prompts.addition import Stacked
 from softprompt.text.rendering import Rendering
@@ -77,6 +78,7 @@ def score(
     prompt_of: Sequence[int],
     *,
     normalised: bool = True,
+    beginnings: Beginnings | None = None,
 ) -> Scores:
     """Run one batch and score every candidate of every example.
 
@@ -86,11 +88,12 @@ def score(
         prompt_of: which prompt each example uses.
         normalised: whether scores must be log-probabilities; otherwise the normaliser is left out
             where it cancels among an example's candidates and that saves work.
+        beginnings: what is kept of these prompts from batch to batch; not used for gradients.
     """
     queries = [query for rendering in renderings for query in rendering.queries]
     owners = [p for r, p in zip(renderings, prompt_of, strict=True) for _ in r.queries]
     examples = [number for number, r in enumerate(renderings) for _ in r.queries]
-    batch = assemble(backbone, prompts, queries, owners, examples)
+    batch = assemble(backbone, prompts, queries, owners, examples, beginnings)
     first = _first_candidates(renderings)
     places: list[tuple[int, int]] = []
     tokens: list[int] = []

@@ -20,6 +20,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.errors import SettingsError
 from softprompt.methods.method import Scene
 from softprompt.prompts import initialisers
+from softprompt.prompts.folder import read_record
 from softprompt.prompts.initialisers import Initialiser
 from softprompt.prompts.npy import is_npy, read_npy_prompt
 from softprompt.prompts.prompt import Prompt
@@ -55,7 +56,12 @@ def initial_rows(
         PromptError: a text without pieces, a source that cannot be read or has another shape.
     """
     rows = INITIALISERS[name].bind(scene, text, source)(scene.renderer.total_rows, generator)
-    rows = rows.to(torch.float32).cpu()
+    return with_template_words(rows.to(torch.float32).cpu(), scene)
+
+
+def with_template_words(rows: Float[Tensor, "P E"], scene: Scene) -> Float[Tensor, "P E"]:
+    """Rows in which those of `{soft:'words'}` are the embeddings of their words, others as given."""
+    rows = rows.clone()
     groups = scene.renderer.template.soft_groups(
         scene.renderer.n_rows, lambda words: len(scene.renderer.text_ids(words))
     )
@@ -64,6 +70,70 @@ def initial_rows(
             words = scene.backbone.rows(scene.renderer.text_ids(group.text)).cpu()
             rows[group.offset : group.offset + len(words)] = words.to(rows.dtype)
     return rows
+
+
+def word_rows(scene: Scene, count: int, generator: torch.Generator) -> Float[Tensor, "n E"]:
+    """Embeddings of `count` frequent words, drawn without replacement as far as there are so many."""
+    return _vocabulary(scene, None, None)(count, generator).to(torch.float32).cpu()
+
+
+def source_rows(source: str, backbone: Backbone, setting: str) -> Float[Tensor, "P E"]:
+    """The rows of a prompt folder or a `.npy` file, float32 on the CPU.
+
+    Args:
+        source: where they lie.
+        backbone: what they are to run on; a folder of another one is refused.
+        setting: which setting named the source, for messages.
+    Raises:
+        SettingsError: neither a prompt folder nor a `.npy` file, or a prompt without rows.
+        PromptError: it cannot be read, or does not fit the backbone.
+    """
+    path = Path(source)
+    if path.is_dir():
+        rows = Prompt.load(path, backbone.identity).rows
+        if rows is None:
+            raise SettingsError(f"{setting}: {source} has no learned rows to start from")
+        return rows
+    if path.is_file() and is_npy(path):
+        return read_npy_prompt(path, backbone.width)
+    raise SettingsError(f"{setting}: {source} is neither a prompt folder nor a .npy file")
+
+
+def source_length(source: str, setting: str) -> int:
+    """How many rows a prompt folder or a `.npy` file holds, read without a backbone.
+
+    Raises:
+        SettingsError: neither a prompt folder nor a `.npy` file, or a prompt without rows.
+        PromptError: it cannot be read.
+    """
+    path = Path(source)
+    if path.is_dir():
+        shape = read_record(path)["tensors"].get("rows")
+        if shape is None:
+            raise SettingsError(f"{setting}: {source} has no learned rows to start from")
+        return int(shape[0])
+    if path.is_file() and is_npy(path):
+        return len(read_npy_prompt(path))
+    raise SettingsError(f"{setting}: {source} is neither a prompt folder nor a .npy file")
+
+
+def alike_rows(
+    sources: Sequence[str], backbone: Backbone, setting: str
+) -> list[Float[Tensor, "P E"]]:
+    """The rows of several sources, all of one shape.
+
+    Raises:
+        SettingsError: two of different lengths, or what `source_rows` refuses.
+        PromptError: one that cannot be read, or does not fit the backbone.
+    """
+    found = [source_rows(source, backbone, setting) for source in sources]
+    for source, rows in zip(sources, found, strict=True):
+        if len(rows) != len(found[0]):
+            raise SettingsError(
+                f"{setting}: {source} has {len(rows)} rows, {sources[0]} has {len(found[0])}; "
+                "expected prompts of one length"
+            )
+    return found
 
 
 def _vocabulary(scene: Scene, text: str | None, source: str | None) -> Initialiser:
@@ -84,16 +154,8 @@ def _text(scene: Scene, text: str | None, source: str | None) -> Initialiser:
 
 
 def _prompt(scene: Scene, text: str | None, source: str | None) -> Initialiser:
-    path = Path(source or "")
-    if path.is_dir():
-        rows = Prompt.load(path, scene.backbone.identity).rows
-        if rows is None:
-            raise SettingsError(f"init_from: {source} has no learned rows to start from")
-    elif path.is_file() and is_npy(path):
-        rows = read_npy_prompt(path, scene.backbone.width)
-    else:
-        raise SettingsError(f"init_from: {source} is neither a prompt folder nor a .npy file")
-    return initialisers.from_rows(scene.backbone, rows, str(path))
+    rows = source_rows(source or "", scene.backbone, "init_from")
+    return initialisers.from_rows(scene.backbone, rows, source or "")
 
 
 @dataclass(frozen=True)

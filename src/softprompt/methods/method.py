@@ -9,15 +9,21 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import nn
 
+from softprompt.backbones.attended import Shape
 from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.inputs import Stack
 from softprompt.prompts.addition import Addition
 from softprompt.settings import Settings
 from softprompt.text.renderer import Renderer
+
+Stacks = Mapping[Stack, Shape]
+NO_STACKS: Stacks = MappingProxyType({})
 
 
 class Learner(Protocol):
@@ -61,9 +67,28 @@ class Method(Settings):
             explicit: the sum of the lengths that the template itself gives, if it gives all.
         """
 
+    def n_attended(self) -> int:
+        """Learned keys and values of each layer, beside the rows; a causal model counts them among
+        its positions."""
+        return 0
+
     @abstractmethod
     def learner(self, scene: Scene, generator: torch.Generator) -> Learner:
         """A fresh learner; `generator` is the only source of chance."""
+
+    def n_learned(self, rows: int, width: int, stacks: Stacks = NO_STACKS) -> int:
+        """Parameters that training moves beside the backbone's own: its formula.
+
+        Args:
+            rows: P, as the template places them.
+            width: E, of the input embeddings.
+            stacks: of a method that learns keys and values, what they must measure.
+        """
+        return rows * width
+
+    def n_stored(self, rows: int, width: int, stacks: Stacks = NO_STACKS) -> int:
+        """Parameters that a saved prompt holds; what only training needs is folded into them."""
+        return rows * width
 
     @contextmanager
     def opened(self, backbone: Backbone) -> Iterator[None]:

@@ -7,9 +7,29 @@ from types import MappingProxyType
 
 from softprompt.methods.full_tuning import FullTuning
 from softprompt.methods.method import Method
+from softprompt.methods.mpt import Mpt
+from softprompt.methods.p_tuning import PTuning
+from softprompt.methods.prefix_tuning import PrefixTuning
 from softprompt.methods.prompt_design import PromptDesign
 from softprompt.methods.prompt_tuning import PromptTuning
+from softprompt.methods.residual import ResidualPromptTuning
+from softprompt.methods.spot import Spot
+from softprompt.methods.superpos import SuperPos
+from softprompt.methods.ulpt import Ulpt
+from softprompt.methods.wayward import Wayward
 
-METHODS: Mapping[str, type[Method]] = MappingProxyType(
-    {kind.name: kind for kind in (PromptTuning, FullTuning, PromptDesign)}
+_KINDS: tuple[type[Method], ...] = (
+    PromptTuning,
+    PrefixTuning,
+    FullTuning,
+    PromptDesign,
+    PTuning,
+    ResidualPromptTuning,
+    SuperPos,
+    Ulpt,
+    Mpt,
+    Spot,
+    Wayward,
 )
+
+METHODS: Mapping[str, type[Method]] = MappingProxyType({kind.name: kind for kind in _KINDS})

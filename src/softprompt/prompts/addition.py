@@ -1,13 +1,14 @@
-"""What a prompt adds to a backbone's input, and how a batch reads it row by row.
+"""What a prompt adds to a backbone, and how a batch reads it row by row.
 
 Knows tensors and shapes, not models, tokens or templates: everything here is a pure function.
-Dimensions: N prompts, P rows, Pmax rows of the longest, E input width, B examples, T positions.
+Dimensions: N prompts, P rows or learned positions, Pmax those of the longest, E input width, B examples,
+T positions, L layers, K heads of keys, D width of a head.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float, Int
@@ -17,18 +18,24 @@ from torch.nn.utils.rnn import pad_sequence
 
 from softprompt.errors import PromptError
 
+ATTENDED = "attended."
+"""What the names of stored keys and values begin with; their stack follows."""
+
 
 @dataclass(frozen=True, eq=False)
 class Addition:
-    """What is added to the input of a frozen backbone.
+    """What is added to a frozen backbone.
 
     Args:
-        rows: learned rows `[P, E]`, or None for a prompt that adds none.
+        rows: learned rows `[P, E]` among the embedded text, or None for a prompt that adds none.
+        attended: by stack of attentions, learned keys and values that each layer reads beside its own,
+            `[L, 2, P, K, D]`, of one P.
     Raises:
-        PromptError: rows that are no floating point matrix.
+        PromptError: rows that are no floating point matrix; keys and values of another shape.
     """
 
     rows: Tensor | None = None
+    attended: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rows is not None and not (self.rows.dim() == 2 and self.rows.is_floating_point()):
@@ -36,15 +43,29 @@ class Addition:
                 f"prompt rows: expected a floating point matrix [P, E], "
                 f"got {self.rows.dtype} of shape {list(self.rows.shape)}"
             )
+        for stack, tensor in self.attended.items():
+            if tensor.dim() != 5 or tensor.shape[1] != 2 or not tensor.is_floating_point():
+                raise PromptError(
+                    f"keys and values of '{stack}': expected floating point [L, 2, P, K, D], got "
+                    f"{tensor.dtype} of shape {list(tensor.shape)}"
+                )
+        if len({tensor.shape[2] for tensor in self.attended.values()}) > 1:
+            raise PromptError("keys and values of several lengths in one prompt, expected one")
 
     @property
     def n_rows(self) -> int:
         """P, the number of soft rows; 0 without any."""
         return 0 if self.rows is None else self.rows.shape[0]
 
+    @property
+    def n_attended(self) -> int:
+        """P, the number of learned keys and values of each layer; 0 without any."""
+        return next((tensor.shape[2] for tensor in self.attended.values()), 0)
+
     def tensors(self) -> dict[str, Tensor]:
         """What there is, by name: the form in which it is stored and counted."""
-        return {} if self.rows is None else {"rows": self.rows}
+        rows = {} if self.rows is None else {"rows": self.rows}
+        return rows | {ATTENDED + stack: tensor for stack, tensor in self.attended.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Addition:
@@ -53,13 +74,18 @@ class Addition:
         Raises:
             PromptError: a name that no addition has.
         """
-        unknown = sorted(set(tensors) - {"rows"})
+        attended = {
+            name.removeprefix(ATTENDED): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(ATTENDED)
+        }
+        unknown = sorted(set(tensors) - {"rows", *(ATTENDED + stack for stack in attended)})
         if unknown:
             raise PromptError(
-                f"unknown tensors in a prompt: {', '.join(unknown)}; known: rows. "
+                f"unknown tensors in a prompt: {', '.join(unknown)}; known: rows, {ATTENDED}…. "
                 "A newer softprompt may have written it: upgrade softprompt"
             )
-        return cls(**tensors)
+        return cls(tensors.get("rows"), attended)
 
     def snapshot(self) -> Addition:
         """A copy that further training does not touch: detached, float32, on the CPU."""
@@ -77,10 +103,33 @@ class Stacked:
     Args:
         rows: `[N, Pmax, E]`, zeros beyond each prompt's own length; `[N, 0, 0]` if none has rows.
         lengths: rows of each prompt, `[N]`, int64.
+        attended: by stack, keys and values `[N, L, 2, Pmax, K, D]`, zeros beyond each prompt's own.
+        n_attended: by stack, how many of them each prompt has, `[N]`, int64.
     """
 
     rows: Float[Tensor, "N Pmax E"]
     lengths: Int[Tensor, " N"]
+    attended: Mapping[str, Float[Tensor, "N L 2 Pmax K D"]]
+    n_attended: Mapping[str, Int[Tensor, " N"]]
+
+
+def described(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """What an addition's tensors are, in words.
+
+    Args:
+        shapes: of its tensors, by name.
+    """
+    facts: dict[str, str] = {}
+    rows = shapes.get("rows")
+    if rows is not None:
+        facts["rows"] = f"{rows[0]} of width {rows[1]}"
+    stacks = [name for name in shapes if name.startswith(ATTENDED)]
+    if stacks:
+        where = ", ".join(
+            f"{name.removeprefix(ATTENDED)} of {shapes[name][0]} layers" for name in stacks
+        )
+        facts["keys and values"] = f"{shapes[stacks[0]][2]} in every layer: {where}"
+    return facts or {"rows": "none"}
 
 
 def stack(additions: Sequence[Addition]) -> Stacked:
@@ -92,9 +141,17 @@ def stack(additions: Sequence[Addition]) -> Stacked:
     if not additions:
         raise PromptError("no prompt to stack, expected at least one")
     given = [addition.rows for addition in additions if addition.rows is not None]
-    lengths = [addition.n_rows for addition in additions]
+    lengths = torch.tensor([addition.n_rows for addition in additions])
+    attended = _stack_attended(additions)
+    n_attended = {
+        stack: torch.tensor(
+            [one.n_attended if stack in one.attended else 0 for one in additions],
+            device=tensor.device,
+        )
+        for stack, tensor in attended.items()
+    }
     if not given:
-        return Stacked(torch.zeros(len(additions), 0, 0), torch.tensor(lengths))
+        return Stacked(torch.zeros(len(additions), 0, 0), lengths, attended, n_attended)
     first = given[0]
     for rows in given[1:]:
         if (rows.shape[1], rows.dtype, rows.device) != (first.shape[1], first.dtype, first.device):
@@ -105,9 +162,37 @@ def stack(additions: Sequence[Addition]) -> Stacked:
             )
     empty = first.new_zeros(0, first.shape[1])
     blocks = [empty if addition.rows is None else addition.rows for addition in additions]
-    return Stacked(
-        pad_sequence(blocks, batch_first=True), torch.tensor(lengths, device=first.device)
-    )
+    rows = pad_sequence(blocks, batch_first=True)
+    return Stacked(rows, lengths.to(first.device), attended, n_attended)
+
+
+def stacked(additions: Sequence[Addition]) -> Stacked | None:
+    """`stack`, or None where no prompt adds anything.
+
+    Raises:
+        PromptError: as `stack`.
+    """
+    return stack(additions) if any(one.tensors() for one in additions) else None
+
+
+def _stack_attended(additions: Sequence[Addition]) -> dict[str, Tensor]:
+    """Keys and values of N additions side by side, by stack, `[N, L, 2, Pmax, K, D]`."""
+    most = max(addition.n_attended for addition in additions)
+    stacked: dict[str, Tensor] = {}
+    for stack in dict.fromkeys(name for addition in additions for name in addition.attended):
+        given = [one.attended[stack] for one in additions if stack in one.attended]
+        shapes = {(*tensor.shape[:2], *tensor.shape[3:]) for tensor in given}
+        if len(shapes) > 1:
+            raise PromptError(
+                f"keys and values of '{stack}' of several shapes, expected prompts of one backbone"
+            )
+        layers, two, _, heads, width = given[0].shape
+        none = given[0].new_zeros(layers, two, 0, heads, width)
+        blocks = [one.attended.get(stack, none) for one in additions]
+        stacked[stack] = torch.stack(
+            [functional.pad(b, (0, 0, 0, 0, 0, most - b.shape[2])) for b in blocks]
+        )
+    return stacked
 
 
 def pick(

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from softprompt.prompts.addition import described
+
 LONGEST_CELL = 300
 """Characters of an example text that a table shows."""
 
@@ -53,11 +55,10 @@ def _opening(record: Mapping[str, Any]) -> str:
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     backbone, total = record["backbone"] or {}, record["backbone_parameters"]
     parameters = sum(_size(shape) for shape in record["tensors"].values())
-    rows = record["tensors"].get("rows")
     return [
         ("backbone", _backbone_name(record)),
         ("family", backbone.get("family")),
-        ("rows", f"{rows[0]} of width {rows[1]}" if rows else "none"),
+        *described(record["tensors"]).items(),
         ("learned parameters", f"{parameters:,}"),
         ("share of the backbone", f"{100 * parameters / total:.2g} %" if total else None),
         ("bytes", f"{4 * parameters:,}"),

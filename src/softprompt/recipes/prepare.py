@@ -1,25 +1,27 @@
-"""From settings to a task, answers and a backbone that fit together, and the facts to show first.
+"""From settings to a task, answers and a backbone that fit together, for each variant of a sweep.
 
 Everything that can be wrong with a run is found here, before anything is trained or written.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softprompt.analysis.accounts import Account, n_bytes, planned
+from softprompt.analysis.accounts import Account, planned
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.columns import did_you_mean, listed
 from softprompt.data.task import Task
-from softprompt.errors import SettingsError
+from softprompt.errors import SettingsError, UsageError
 from softprompt.inference.applied import Applied
+from softprompt.methods.method import NO_STACKS
 from softprompt.recipes.run_data import run_task
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.watching import Fact
+from softprompt.recipes.sweeps import Variant, variants
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
 from softprompt.text.checks import WordReport, check_words
 from softprompt.text.template import parse
@@ -33,6 +35,34 @@ LOOKED_AT = 1_000
 
 
 @dataclass(frozen=True)
+class Bound:
+    """A variant of the settings on the run's data and backbone, nothing learned yet.
+
+    Args:
+        variant: its name, values and settings.
+        template: the source.
+        answers: given ones, or None for the task's own.
+        applied: template and answers on the backbone.
+        account: parameters.
+        words: how each label word is tokenised.
+        cut: of how many training examples looked at, how many lose tokens.
+    """
+
+    variant: Variant
+    template: str
+    answers: Answers | None
+    applied: Applied
+    account: Account
+    words: tuple[WordReport, ...]
+    cut: tuple[int, int]
+
+    @property
+    def settings(self) -> RunSettings:
+        """The variant's settings."""
+        return self.variant.settings
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A run about to begin.
 
@@ -40,12 +70,7 @@ class Prepared:
         settings: resolved.
         task: with its dev split and limits.
         backbone: loaded.
-        template: the source.
-        answers: given ones, or None for the task's own.
-        applied: template and answers on the backbone, nothing learned yet.
-        account: parameters.
-        words: how each label word is tokenised.
-        cut: of how many training examples looked at, how many lose tokens.
+        variants: those of the sweep, or the run itself.
         notes: what was decided on the way (a dev split out of train, …).
         warnings: what a user should know before training.
     """
@@ -53,34 +78,40 @@ class Prepared:
     settings: RunSettings
     task: Task
     backbone: Backbone
-    template: str
-    answers: Answers | None
-    applied: Applied
-    account: Account
-    words: tuple[WordReport, ...]
-    cut: tuple[int, int]
+    variants: tuple[Bound, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def first(self) -> Bound:
+        """The run itself, or the first variant of a sweep."""
+        return self.variants[0]
+
 
 def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared:
-    """Load data and backbone, bind the template.
+    """Load data and backbone, bind the template of each variant.
 
     Args:
         backbone: the one that the settings name, where it is loaded already.
     Raises:
         UsageError: anything that does not fit; says which.
     """
-    if settings.precision == "int8" and settings.method.opens_weights:
-        raise SettingsError(
-            f"precision: {settings.method.name} trains the backbone's weights, which int8 holds in 8 "
-            "bits; use float32, or a method that learns a prompt"
-        )
+    every = variants(settings)
+    for variant in every:
+        _check_precision(variant.settings)
     data = run_task(settings)
     task = data.task
-    given = parse(settings.template) if settings.template is not None else None
-    if given is not None:  # what is wrong with the words is found before the backbone is loaded
-        run_answers(settings, task, given.slot_names)
+    n_dev = len(task.examples("dev")) if "dev" in task.split_names else 0
+    if settings.sweep and n_dev == 0:
+        raise SettingsError(
+            f"sweep: task '{task.name}' has no dev split, so there is nothing to choose by; give a "
+            "dev file, or a dev_size above 0 to take rows out of train"
+        )
+    for variant in every:  # what is wrong with the words is found before the backbone is loaded
+        if variant.settings.template is not None:
+            with _named(variant):
+                parsed = parse(variant.settings.template)
+                run_answers(variant.settings, task, parsed.slot_names)
     if backbone is None:
         backbone = load_backbone(
             settings.backbone,
@@ -88,7 +119,63 @@ def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared
             precision=settings.precision,
             device=settings.device,
         )
-    parsed = given or job_template(Job(task, settings.method), backbone.family)
+    looks = _Looks(task)
+    bound = []
+    for variant in every:
+        with _named(variant):
+            bound.append(_bound(variant, task, backbone, looks))
+    warnings = [
+        f"label word '{word.word}' of {word.label}: {warning}"
+        for one in bound
+        for word in one.words
+        for warning in word.warnings
+    ]
+    cut, looked = max((one.cut for one in bound), key=lambda pair: pair[0])
+    if cut:
+        warnings.append(f"{cut} of {looked} training examples do not fit and lose tokens")
+    if n_dev == 0:
+        warnings.append("no dev split: the last step is kept, and nothing tells whether it is good")
+    elif n_dev < FEW_DEV:
+        chosen = "which step and which variant are" if settings.sweep else "which step is"
+        warnings.append(f"dev has {n_dev} rows only: {chosen} the best is mostly chance")
+    if data.skipped.count:
+        first = data.skipped.messages[0]
+        warnings.append(f"{data.skipped.count} bad rows were passed over; the first: {first}")
+    return Prepared(
+        settings=settings,
+        task=task,
+        backbone=backbone,
+        variants=tuple(bound),
+        notes=data.notes,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def _check_precision(settings: RunSettings) -> None:
+    if settings.precision == "int8" and settings.method.opens_weights:
+        raise SettingsError(
+            f"precision: {settings.method.name} trains the backbone's weights, which int8 holds in 8 "
+            "bits; use float32, or a method that learns a prompt"
+        )
+
+
+@contextmanager
+def _named(variant: Variant) -> Iterator[None]:
+    """A refusal says of which variant it is."""
+    try:
+        yield
+    except UsageError as error:
+        if not variant.name:
+            raise
+        raise SettingsError(f"sweep, variant {variant.name}: {error}") from None
+
+
+def _bound(variant: Variant, task: Task, backbone: Backbone, looks: _Looks) -> Bound:
+    settings = variant.settings
+    if settings.template is not None:
+        parsed = parse(settings.template)
+    else:
+        parsed = job_template(Job(task, settings.method), backbone.family)
     answers = run_answers(settings, task, parsed.slot_names)
     applied = bind(
         backbone,
@@ -97,45 +184,52 @@ def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared
         answers,
         settings.objective,
         n_rows=settings.method.n_rows(parsed.explicit_length),
+        n_attended=settings.method.n_attended(),
         render=settings.render.resolved(),
     )
-    train = task.examples("train")
-    looked = train[:LOOKED_AT]
-    if isinstance(applied.answers, FreeText):
-        cut = sum(applied.source(example).cut > 0 for example in looked)
-        words: tuple[WordReport, ...] = ()
-    else:
-        cut = sum(applied.render(example).cut > 0 for example in looked)
-        words = tuple(check_words(applied.renderer, train[0].fields, train[0].candidates))
-    warnings = [
-        f"label word '{word.word}' of {word.label}: {warning}"
-        for word in words
-        for warning in word.warnings
-    ]
-    if cut:
-        warnings.append(f"{cut} of {len(looked)} training examples do not fit and lose tokens")
-    n_dev = len(task.examples("dev")) if "dev" in task.split_names else 0
-    if n_dev == 0:
-        warnings.append("no dev split: the last step is kept, and nothing tells whether it is good")
-    elif n_dev < FEW_DEV:
-        warnings.append(f"dev has {n_dev} rows only: which step is the best is mostly chance")
-    if data.skipped.count:
-        first = data.skipped.messages[0]
-        warnings.append(f"{data.skipped.count} bad rows were passed over; the first: {first}")
     length = applied.renderer.total_rows
-    return Prepared(
-        settings=settings,
-        task=task,
-        backbone=backbone,
+    words, cut = looks.at(applied)
+    return Bound(
+        variant=variant,
         template=str(parsed),
         answers=answers,
         applied=applied,
-        account=planned(settings.method, length, backbone.width, backbone.n_parameters),
+        account=planned(
+            settings.method,
+            length,
+            backbone.width,
+            backbone.n_parameters,
+            backbone.attentions.shapes if settings.method.n_attended() else NO_STACKS,
+        ),
         words=words,
-        cut=(cut, len(looked)),
-        notes=data.notes,
-        warnings=tuple(warnings),
+        cut=cut,
     )
+
+
+class _Looks:
+    """Examples rendered beforehand, once for all variants that render them alike."""
+
+    def __init__(self, task: Task):
+        self._train = task.examples("train")
+        self._known: dict[str, tuple[tuple[WordReport, ...], tuple[int, int]]] = {}
+
+    def at(self, applied: Applied) -> tuple[tuple[WordReport, ...], tuple[int, int]]:
+        """How words are tokenised, and how many of the examples looked at lose tokens."""
+        renderer = applied.renderer
+        parts = (str(renderer.template), applied.answers.to_json(), applied.objective)
+        key = f"{renderer.total_rows} {parts}"
+        if key not in self._known:
+            self._known[key] = self._look(applied)
+        return self._known[key]
+
+    def _look(self, applied: Applied) -> tuple[tuple[WordReport, ...], tuple[int, int]]:
+        looked, first = self._train[:LOOKED_AT], self._train[0]
+        if isinstance(applied.answers, FreeText):
+            cut = sum(applied.source(example).cut > 0 for example in looked)
+            return (), (cut, len(looked))
+        cut = sum(applied.render(example).cut > 0 for example in looked)
+        words = check_words(applied.renderer, first.fields, first.candidates)
+        return tuple(words), (cut, len(looked))
 
 
 def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | None:
@@ -169,53 +263,29 @@ def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | No
     return Verbalizer.read({label: settings.words[label] for label in task.labels}, slots or 1)
 
 
-def make_jobs(prepared: Prepared, folders: Mapping[int, Path]) -> list[Job]:
-    """One job per seed."""
-    s = prepared.settings
+def make_jobs(prepared: Prepared, places: Mapping[tuple[str, int], Path]) -> list[Job]:
+    """One job for each seed of each variant.
+
+    Args:
+        places: the folder of each fit, by the variant's name and the seed.
+    """
     return [
         Job(
             task=prepared.task,
-            method=s.method,
+            method=one.settings.method,
             seed=seed,
-            template=prepared.template,
-            answers=prepared.answers,
-            objective=s.objective,
-            training=s.training,
-            render=s.render.resolved(),
-            folder=folders[seed],
+            template=one.template,
+            answers=one.answers,
+            objective=one.settings.objective,
+            training=one.settings.training,
+            render=one.settings.render.resolved(),
+            folder=places[one.variant.name, seed],
+            name=f"{one.variant.name or f'{one.settings.method.name} on {prepared.task.name}'}, "
+            f"seed {seed}",
         )
-        for seed in s.seeds
+        for one in prepared.variants
+        for seed in one.settings.seeds
     ]
-
-
-def run_facts(prepared: Prepared) -> list[Fact]:
-    """What to show before training."""
-    b, task, account, s = prepared.backbone, prepared.task, prepared.account, prepared.settings
-    family = b.family.replace("_", "-")
-    limit = f", {b.limit} positions" if b.limit else ""
-    rows = ", ".join(f"{split} {len(task.examples(split)):,}" for split in task.split_names)
-    facts = [
-        Fact("backbone", f"{b.name} ({family}, {b.n_parameters:,} parameters{limit})"),
-        Fact("device", f"{b.device}, {b.precision}"),
-        Fact("task", f"{task.name}: {rows}"),
-        *(Fact("", note) for note in prepared.notes),
-        Fact("template", prepared.template),
-    ]
-    facts += [
-        Fact("answer", f"{w.label} ← {w.word}  {' '.join(w.pieces)}") for w in prepared.words[:20]
-    ]
-    if len(prepared.words) > 20:
-        facts.append(Fact("", f"… {len(prepared.words) - 20} more words"))
-    if isinstance(prepared.applied.answers, Poles):
-        low, high = prepared.applied.answers.bounds
-        facts.append(Fact("", f"a number from {low:g} to {high:g}"))
-    objective = prepared.applied.objective
-    facts += [
-        Fact("method", f"{s.method.name}, objective {objective.normalise}"),
-        Fact("learned", f"{account}, {n_bytes(account.n_bytes)}"),
-        Fact("cut", f"{prepared.cut[0]} of the first {prepared.cut[1]:,} training examples"),
-    ]
-    return facts
 
 
 def _poles(words: Mapping[str, Any], task: Task) -> Poles:

@@ -149,12 +149,12 @@ def run_settings(
 def _introduce(
     prepared: Prepared, settings: QuickstartSettings, words: Words, voice: Voice
 ) -> None:
-    task, backbone, account = prepared.task, prepared.backbone, prepared.account
+    task, backbone, account = prepared.task, prepared.backbone, prepared.first.account
     voice.say(
         words.backbone.format(
             backbone=backbone.name,
             parameters=f"{backbone.n_parameters:,}",
-            rows=prepared.applied.renderer.total_rows,
+            rows=prepared.first.applied.renderer.total_rows,
             width=backbone.width,
             learned=f"{account.learned:,}",
             share=percent(account.share),
@@ -173,12 +173,12 @@ def _introduce(
     )
     voice.say("")
     shortest = min(train_rows, key=lambda row: sum(len(str(v)) for v in row.fields.values()))
-    view = _view(prepared.applied, shortest)
-    voice.say(words.sees.format(rows=prepared.applied.renderer.total_rows))
+    view = _view(prepared.first.applied, shortest)
+    voice.say(words.sees.format(rows=prepared.first.applied.renderer.total_rows))
     voice.say(f"  {view.line()}")
     if view.decoder:
         voice.say(f"  {words.decoder.format(begun=view.decoder_line())}")
-    pairs = "  ".join(f"{w.word} → {w.label}" for w in prepared.words)
+    pairs = "  ".join(f"{w.word} → {w.label}" for w in prepared.first.words)
     voice.say(f"  {words.candidates[backbone.family].format(words=pairs)}")
     for warning in prepared.warnings:
         voice.watcher.warning(warning)
@@ -198,8 +198,8 @@ def _zero_shot(prepared: Prepared) -> dict[str, Evaluation]:
     applied = bind(
         prepared.backbone,
         task,
-        parse(prepared.template),
-        prepared.answers,
+        parse(prepared.first.template),
+        prepared.first.answers,
         s.objective,
         render=s.render.resolved(),
     )
@@ -236,8 +236,8 @@ def _results(
         [title.format(**counts) for title in words.head],
     )
     voice.say("")
-    asked = {"prompt": run.evaluations["test"].beside, "zero": zero["test"].beside}
-    if all(asked.values()):
+    asked = {"prompt": run.metrics["test"], "zero": zero["test"].beside}
+    if zero["test"].beside:
         names = (f"rank_{metric}", f"greedy_{metric}", "illegal")
         voice.say(words.ways)
         voice.table(
@@ -254,7 +254,7 @@ def _predictions(trained: Trained, sentences: Sequence[str], words: Words, voice
     if not sentences:
         return
     prepared = trained.prepared
-    shown = {report.label: report.word for report in reversed(prepared.words)}
+    shown = {report.label: report.word for report in reversed(prepared.first.words)}
     predictor = Predictor(prepared.backbone, trained.prompts[0])
     voice.say(words.predictions)
     for sentence, found in zip(sentences, predictor.predict(list(sentences)), strict=True):

@@ -48,6 +48,7 @@ class Job:
         objective, training, render: settings; the method's own training defaults where none.
         folder: run folder for checkpoints and metrics, or None.
         test: which split to test on at the end, or None.
+        name: for messages; else method, task and seed.
     """
 
     task: Task
@@ -61,6 +62,7 @@ class Job:
     render: RenderSettings | None = None
     folder: Path | None = None
     test: str | None = "test"
+    name: str | None = None
 
     @property
     def settings(self) -> TrainingSettings:
@@ -98,6 +100,7 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         job.answers or answers_of(task, template.slot_names, job.words),
         job.objective,
         n_rows=method.n_rows(template.explicit_length),
+        n_attended=method.n_attended(),
         render=job.render,
     )
     train = labelled(task, "train")
@@ -109,7 +112,7 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         texts=_texts(train[:COUNTED_EXAMPLES]),
     )
     return Fit(
-        name=f"{method.name} on {task.name}, seed {job.seed}",
+        name=job.name or f"{method.name} on {task.name}, seed {job.seed}",
         seed=job.seed,
         applied=applied,
         learner=method.learner(scene, torch.Generator().manual_seed(job.seed)),
@@ -161,6 +164,7 @@ def bind(
     objective: ObjectiveSettings,
     *,
     n_rows: int = 0,
+    n_attended: int = 0,
     render: RenderSettings | None = None,
 ) -> Applied:
     """A task's template and answers on a backbone.
@@ -168,6 +172,7 @@ def bind(
     Args:
         answers: the task's own where none are given.
         n_rows: learned rows of each bare `{soft}`, or in front.
+        n_attended: learned keys and values of each layer.
     Raises:
         SettingsError: a field or a label that the task lacks.
         TemplateError: a template that does not suit the family.
@@ -185,7 +190,15 @@ def bind(
             f"{', '.join(task.labels) or 'none'}"
         )
     resolved = resolve_objective(objective, backbone.family, isinstance(answers, FreeText))
-    return apply(backbone, template, answers, resolved, n_rows=n_rows, settings=render)
+    return apply(
+        backbone,
+        template,
+        answers,
+        resolved,
+        n_rows=n_rows,
+        n_attended=n_attended,
+        settings=render,
+    )
 
 
 def answers_of(task: Task, slots: Slots, words: Mapping[str, Any] | None = None) -> Answers:

@@ -22,7 +22,7 @@ from softprompt.data.batching import micro_batches
 from softprompt.errors import MemoryShortage, RunError
 from softprompt.inference.budget import TokenBudget, out_of_memory, part_cost
 from softprompt.inference.scoring import score
-from softprompt.prompts.addition import stack
+from softprompt.prompts.addition import stacked
 from softprompt.tuning.budget import Budget
 from softprompt.tuning.checkpoints import Checkpoint, checkpoint_folder, read, recover, write
 from softprompt.tuning.fit import Fit
@@ -140,7 +140,7 @@ class Loop:
             chosen = [rows[place] for place in sorted(batch)]
             # Fresh from each learner: a graph is used up by its backward pass.
             additions = [fit.learner.addition() for fit in fits]
-            prompts = None if all(a.rows is None for a in additions) else stack(additions)
+            prompts = stacked(additions)
             owners, renderings = [n for n, _ in chosen], [lesson.rendering for _, lesson in chosen]
             full = any(fits[n].needs_normaliser for n in set(owners))
             model, longest = self.backbone.model, max(lengths[place] for place in batch)
