@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from softprompt.analysis.plots import COLOURS, Course, learning_curve
+from softprompt.analysis.figures import COLOURS
+from softprompt.analysis.plots import Course, learning_curve
 
 LOSS = [(1, 0.9), (2, 0.7), (3, 0.6)]
 

@@ -22,6 +22,43 @@ def test_train_shows_facts_progress_and_scores(softprompt: Command, here: Path, 
     assert "warning: dev has 8 rows only" in outcome.err
 
 
+def test_a_sweep_is_trained_chosen_and_used(softprompt: Command, here: Path, bert: Path) -> None:
+    path = write_run_yaml(here, bert)
+    swept = ("sweep.method.length=[2, 4]", "sweep.training.steps=[3, 6]")
+    outcome = softprompt("train", path, *swept, "seeds=[0, 1]")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert "sweep     4 variants × 2 seeds = 8 fits" in lines
+    assert any(line.startswith("fits 1–8 of 8, step 6/6  loss") for line in lines)
+    assert lines.count("in a run file:") == 1
+    (said,) = [line for line in lines if line.startswith("chosen: ")]
+    best = said.removeprefix("chosen: ").partition(", the best of 4 variants by mean dev")[0]
+    length, steps = (part.partition("=")[2] for part in best.split(","))
+    given = lines[lines.index("in a run file:") + 1 :][:4]
+    assert given == ["  method:", f"    length: {length}", "  training:", f"    steps: {steps}"]
+    assert "next: softprompt predict run/seed-0/prompt FILE" in lines
+    for folder in ("run/seed-1", f"run/{best}/seed-1"):
+        scored = softprompt("evaluate", folder, "--split", "dev")
+        assert scored.code == 0, scored.err
+    alone = softprompt("train", f"run/{best}/config.yaml", "out=alone")
+    assert alone.code == 0, alone.err
+    again = softprompt("train", path, *swept, "seeds=[0, 1]")
+    assert again.code == 2
+    assert "finished run" in again.err
+
+
+def test_a_sweep_that_cannot_be_is_one_sentence(
+    softprompt: Command, here: Path, bert: Path
+) -> None:
+    outcome = softprompt("train", write_run_yaml(here, bert), "sweep.method.length=[2, none]")
+    assert outcome.code == 2
+    assert "run.yaml: sweep.method.length, value none: 'method.length'" in outcome.err
+    assert not (here / "run").exists()
+    shown = softprompt("show", write_run_yaml(here, bert, sweep={"method.length": [2, 4]}))
+    assert "sweep     2 variants × 1 seed = 2 fits" in shown.out
+    assert "sweep" in softprompt("list", "settings").out
+
+
 def test_assignments_alone_are_enough(softprompt: Command, bert: Path) -> None:
     outcome = softprompt(
         "train", f"backbone={bert}", "task=softprompt/reviews-en", "training.steps=2",

@@ -6,6 +6,7 @@ import pytest
 
 from softprompt.errors import SettingsError
 from softprompt.methods.prompt_tuning import PromptTuning
+from softprompt.methods.spot import Spot
 from softprompt.recipes.run_file import differing, read_run, write_run
 from softprompt.recipes.schema import FileTask
 
@@ -48,6 +49,19 @@ def test_paths_in_assignments_are_relative_to_where_one_is(here: Path) -> None:
     assert isinstance(settings.task, FileTask)
     assert settings.task.train == str(here / "new.csv")
     assert settings.out == str(here / "there")
+
+
+def test_the_sources_of_a_method_are_paths_each_of_them(here: Path) -> None:
+    method = "method: {name: spot, sources: [p/one, /abs/two.npy], target: mine}\n"
+    path = write(here / "sub", f"backbone: b\ntask: sst2\n{method}")
+    wanted = Spot(
+        sources=(str(here / "sub/p/one"), "/abs/two.npy"), target=str(here / "sub" / "mine")
+    )
+    assert read_run(path).method == wanted
+    settings = read_run(path, ["method.sources=[p, q.npy]"])
+    assert settings.method == wanted.model_copy(
+        update={"sources": (str(here / "p"), str(here / "q.npy"))}
+    )
 
 
 def test_assignments_are_laid_over_the_file(here: Path) -> None:

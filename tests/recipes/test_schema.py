@@ -41,10 +41,18 @@ def test_the_methods_training_defaults_lie_under_what_is_given() -> None:
     assert training.optimiser.learning_rate == 1e-4
 
 
+NEEDED: dict[str, dict[str, Any]] = {
+    "spot": {"sources": ["a", "b"]},
+    "wayward": {"sentence": "a prompt reads as one likes"},
+}
+"""What a method cannot do without."""
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_resolved_settings_read_back_as_themselves(method: str) -> None:
     task = {"train": "a.csv", "fields": "t", "target": "y", "labels": {0: "no", 1: "yes"}}
-    settings = read(method=method, task=task, words={"no": ["bad", "dull"], "yes": "good"})
+    named = {"name": method, **NEEDED.get(method, {})}
+    settings = read(method=named, task=task, words={"no": ["bad", "dull"], "yes": "good"})
     again = RunSettings.read(settings.resolved(), "config.yaml")
     assert again == settings
     assert again.resolved() == settings.resolved()
@@ -67,7 +75,7 @@ def test_raw_labels_may_be_numbers() -> None:
             "run.yaml: unknown key 'method.lenght'; did you mean 'length'?",
         ),
         ({"method": "promt_tuning"}, "did you mean 'prompt_tuning'?"),
-        ({"method": "lstm"}, "known: prompt_tuning, full_tuning, prompt_design"),
+        ({"method": "lstm"}, "known: prompt_tuning, prefix_tuning, full_tuning, prompt_design"),
         ({"method": 3}, "expected a method's name"),
         (
             {"task": {"trian": "x", "fields": "t", "target": "y"}},

@@ -91,7 +91,7 @@ def test_the_run_file_that_is_written_runs(here: Path, bert: Path) -> None:
     assert "# dev: dev.csv" in text
     prepared = prepare(read_run(here / "run.yaml", ["method.length=3"]))
     assert prepared.task.labels == ("negative", "positive")
-    assert {report.word for report in prepared.words} == {"great", "terrible"}
+    assert {report.word for report in prepared.first.words} == {"great", "terrible"}
 
 
 @pytest.mark.parametrize("labels", [["0", "1"], ["yes", "no"], ["a: b", 'q"uote'], ["- x", "#y"]])

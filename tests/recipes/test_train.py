@@ -68,6 +68,7 @@ def test_a_run_leaves_everything_in_its_folder(here: Path, trained: Trained) -> 
         "config.yaml",
         "data.json",
         "done.json",
+        "fit.json",
         "metrics.jsonl",
         "plots/training.png",
         "predictions.jsonl",

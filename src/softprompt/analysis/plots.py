@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe & Ito 2008: told apart with any kind of colour vision."""
+from softprompt.analysis.figures import COLOURS, MARKERS, finished, latin
 
-MARKERS = "osD^vPX"
+NAMED = len(COLOURS)
+"""Lines beyond so many are grey and without a name: nobody tells more colours apart."""
+
+GREY = "#BBBBBB"
+Points = Sequence[tuple[int, float]]
 
 
 @dataclass(frozen=True)
 class Course:
-    """The course of one fit.
+    """The course of one fit, or the mean course of several.
 
     Args:
         name: for the legend.
@@ -24,57 +26,102 @@ class Course:
     """
 
     name: str
-    loss: Sequence[tuple[int, float]]
-    dev: Sequence[tuple[int, float]]
+    loss: Points
+    dev: Points
     kept: int | None = None
 
 
-def learning_curve(courses: Sequence[Course], metric: str, title: str) -> bytes:
+@dataclass(frozen=True)
+class _Style:
+    """How a line is drawn."""
+
+    colour: str
+    marker: str
+    width: float
+    height: int
+    label: str | None
+
+
+def learning_curve(
+    courses: Sequence[Course], metric: str, title: str, emphasised: int | None = None
+) -> bytes:
     """Loss above, dev metric below, the kept step ringed.
 
     Args:
-        courses: one per seed.
+        courses: one per seed, or per variant; the first `NAMED` of them have a colour and a name.
         metric: the name of the dev metric.
         title: above both.
+        emphasised: the place of the one that was chosen.
     Returns:
         A PNG file.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(7, 5.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    chosen = emphasised is not None
+    figure = Figure(figsize=(8.5, 6.5) if chosen else (7, 5.5), layout="constrained")
     with_dev = any(course.dev for course in courses)
     axes = figure.subplots(2 if with_dev else 1, 1, sharex=True, squeeze=False)[:, 0]
     for number, course in enumerate(courses):
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        style = _style(number, len(courses), course.name, emphasised)
+        line = {"color": style.colour, "zorder": style.height}
         if course.loss:
             steps, losses = zip(*course.loss, strict=True)
-            axes[0].plot(steps, losses, color=colour, alpha=0.2, linewidth=0.8)
-            axes[0].plot(steps, _smooth(losses), color=colour, linewidth=1.6, label=course.name)
+            if len(courses) <= NAMED and not chosen:
+                axes[0].plot(steps, losses, alpha=0.2, linewidth=0.8, **line)
+            smooth = _smooth(losses)
+            axes[0].plot(steps, smooth, linewidth=style.width, label=style.label, **line)
         if course.dev:
             steps, values = zip(*course.dev, strict=True)
-            axes[1].plot(steps, values, color=colour, marker=marker, markersize=4, linewidth=1.4)
+            axes[1].plot(
+                *(steps, values),
+                marker=style.marker,
+                markersize=4,
+                linewidth=style.width,
+                label=style.label,
+                **line,
+            )
             kept = dict(course.dev).get(course.kept) if course.kept is not None else None
-            if kept is not None:
-                axes[1].plot(
-                    [course.kept], [kept], "o", markersize=11, fillstyle="none", color=colour
-                )
+            if kept is not None and style.colour != GREY:
+                axes[1].plot([course.kept], [kept], "o", markersize=11, fillstyle="none", **line)
     axes[0].set_ylabel("training loss (nats)")
     axes[-1].set_xlabel("step")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     if with_dev:
-        axes[1].set_ylabel(f"dev {metric} (ringed: kept)")
-    if len(courses) > 1 and any(course.loss for course in courses):
+        ringed = any(course.kept is not None for course in courses)
+        axes[1].set_ylabel(f"dev {metric}" + " (ringed: kept)" * ringed)
+    if chosen:
+        handles, labels = axes[-1].get_legend_handles_labels()
+        # Below the axes: beside them, long names would leave no room.
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize="small"
+        )
+    elif len(courses) > 1 and any(course.loss for course in courses):
         axes[0].legend(frameon=False)
-    for axis in axes:
-        axis.grid(alpha=0.25)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_latin(title))
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=120, metadata={"Software": None})
-    return stream.getvalue()
+    return finished(figure, title)
+
+
+def _style(number: int, count: int, name: str, emphasised: int | None) -> _Style:
+    """Colour and name for the first lines, grey for the others; the chosen one thick and on top."""
+    if number >= NAMED and number != emphasised:
+        rest = f"{count - NAMED} others" if number == NAMED else None
+        return _Style(GREY, "", 0.8, 1, rest)
+    place = number % NAMED
+    width, height = (3.0, 4) if number == emphasised else (1.4, 3)
+    label = f"{_short(name)} (chosen)" if number == emphasised else _short(name)
+    return _Style(COLOURS[place], MARKERS[place], width, height, label)
+
+
+def _short(name: str, most: int = 44) -> str:
+    """A name for a legend; a comma may end its line."""
+    lines, line = [], ""
+    for part in latin(name).split(","):
+        if line and len(line) + len(part) > most:
+            lines.append(line)
+            line = part
+        else:
+            line = f"{line},{part}" if line else part
+    return "\n".join([*lines, line[: 2 * most]])
 
 
 def _smooth(values: Sequence[float], weight: float = 0.9) -> list[float]:
@@ -84,8 +131,3 @@ def _smooth(values: Sequence[float], weight: float = 0.9) -> list[float]:
         mean, mass = weight * mean + (1 - weight) * value, weight * mass + (1 - weight)
         smoothed.append(mean / mass)
     return smoothed
-
-
-def _latin(text: str) -> str:
-    """A title that matplotlib's own font can draw: other letters (and $) would be boxes or maths."""
-    return "".join(c if ord(c) < 0x250 and c != "$" else "·" for c in text)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from softprompt.cli.console import Console, clock, say, table
 from softprompt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from softprompt.recipes.train import Trained
+
+SHOWN = 10
+"""Variants of a sweep that are shown on the console; the report has all."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,6 +42,7 @@ def train(
     \b
     softprompt train run.yaml training.steps=500 'seeds=[0,1,2]'
     softprompt train task=softprompt/reviews-en backbone=softprompt/tiny-mlm method.length=20
+    softprompt train run.yaml 'sweep.method.length=[5, 20, 50]'
 
     All keys: softprompt list settings
     """
@@ -61,7 +68,9 @@ def train(
         typer.echo(f"interrupted; {how}", err=True)
         raise typer.Exit(130) from None
     say()
-    rows = score_rows(trained.prepared, trained.runs, trained.baseline)
+    if settings.sweep:
+        _show_sweep(trained)
+    rows = score_rows(trained.runs, trained.baseline)
     spread = "mean ± sd" if len(trained.runs) > 1 else "score"
     table(
         [(split, metric, str(n), value, beside) for split, metric, n, value, beside in rows],
@@ -73,6 +82,26 @@ def train(
         say(f"next: softprompt predict {_shown(trained.prompts[0])} FILE")
 
 
+def _show_sweep(trained: Trained) -> None:
+    """The best variants on dev, which one was chosen, and its values as a run file has them."""
+    from softprompt.recipes.report import how_chosen, variant_rows
+    from softprompt.recipes.sweeps import nested
+    from softprompt.settings import to_yaml
+
+    metric = trained.prepared.task.metrics[0]
+    rows = variant_rows(trained.tried, trained.choice, metric)
+    table(rows[:SHOWN], ("variant", f"dev {metric}", "kept step", "parameters"))
+    if len(rows) > SHOWN:
+        say(f"… {len(rows) - SHOWN} more in report.md")
+    best = trained.chosen.variant
+    say()
+    say(f"chosen: {best.name}, {how_chosen(trained.tried, trained.choice, metric)}")
+    say("in a run file:")
+    for line in to_yaml(nested(best.values)).splitlines():
+        say(f"  {line}")
+    say()
+
+
 def split_arguments(arguments: list[str] | None) -> tuple[Path | None, list[str]]:
     """The run file, if one is named first, and the assignments.
 
@@ -80,7 +109,9 @@ def split_arguments(arguments: list[str] | None) -> tuple[Path | None, list[str]
         SettingsError: something that is neither.
     """
     given = list(arguments or [])
-    path = Path(given.pop(0)) if given and "=" not in given[0] else None
+    # The folder of a sweep's variant has a = in its name, and so may any file.
+    named = bool(given) and ("=" not in given[0] or Path(given[0]).exists())
+    path = Path(given.pop(0)) if named else None
     for argument in given:
         if "=" not in argument:
             raise SettingsError(f"'{argument}': expected key=value, for example training.steps=50")

@@ -6,12 +6,14 @@ that is written back (`config.yaml` of a run) holds absolute ones and means the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from softprompt.errors import SettingsError
 from softprompt.recipes.schema import RunSettings
+from softprompt.recipes.sweeps import nested, variants
 from softprompt.settings import override, read_yaml, to_yaml
 
 PATHS = (
@@ -21,8 +23,11 @@ PATHS = (
     "task.dev",
     "task.test",
     "method.init_from",
+    "method.sources",
+    "method.target",
 )
-"""Keys that hold a path; `backbone` holds one if it looks like one or is a folder there."""
+"""Keys that hold a path, or a list of them; `backbone` holds one if it looks like one or is a folder
+there."""
 
 CONFIG = "config.yaml"
 
@@ -44,12 +49,14 @@ def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
         values, where = _spelled_out(read_yaml(path)), str(path)
         for key in (*PATHS, "backbone"):
             _root(values, key, path.resolve().parent)
+        _root_sweep(values, path.resolve().parent)
         if folder:  # it may have been moved since
             values["out"] = str(path.parent.absolute())
-    here = [_rooted(assignment, Path.cwd()) for assignment in assignments]
-    values = override(values, here)
+    for assignment in assignments:
+        values = _assigned(values, assignment)
     try:
         settings = RunSettings.read(values, where)
+        variants(settings)  # a value that a swept key refuses is found now
     except SettingsError as error:
         message = str(error)
         known = message.startswith(f"{where}:")
@@ -99,15 +106,65 @@ def _root(values: dict[str, Any], key: str, base: Path) -> None:
         node[part] = {**inner}
         node = node[part]
     given = node.get(last)
-    if isinstance(given, str) and given and (last != "backbone" or _is_folder(given, base)):
-        node[last] = str((base / Path(given).expanduser()).absolute())
+    if isinstance(given, list):
+        node[last] = [_absolute(one, base) if isinstance(one, str) else one for one in given]
+    elif isinstance(given, str) and given and (last != "backbone" or _is_folder(given, base)):
+        node[last] = _absolute(given, base)
+
+
+def _root_sweep(values: dict[str, Any], base: Path) -> None:
+    """The same for every value of a sweep that is or holds a path."""
+    given = values.get("sweep")
+    if not isinstance(given, Mapping):
+        return
+    rooted: dict[str, Any] = {**given}
+    for key, several in given.items():
+        top = str(key).split(".")[0]
+        if top != "method" or not isinstance(several, list):
+            continue
+        wrapped = [nested({str(key): value}) for value in several]
+        for one in wrapped:
+            for path in PATHS:
+                _root(one, path, base)
+        rooted[key] = [_inner(one, str(key)) for one in wrapped]
+    values["sweep"] = rooted
+
+
+def _inner(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _assigned(values: dict[str, Any], assignment: str) -> dict[str, Any]:
+    """One assignment laid over the values; what follows `sweep.` is a key of its own, dots and all."""
+    key, equals, text = assignment.partition("=")
+    if not key.startswith("sweep.") or not equals:
+        values = override(values, [_rooted(assignment, Path.cwd())])
+    else:
+        given = values.get("sweep") or {}
+        if not isinstance(given, Mapping):
+            raise SettingsError(f"'{assignment}': 'sweep' is not a group of settings")
+        value = override({}, [f"value={text}"])["value"]
+        values = {**values, "sweep": {**given, key.removeprefix("sweep."): value}}
+    if key.split(".")[0] == "sweep":
+        _root_sweep(values, Path.cwd())
+    return values
 
 
 def _rooted(assignment: str, base: Path) -> str:
     key, equals, text = assignment.partition("=")
+    if equals and text.startswith("[") and key in PATHS:
+        values = override({}, [assignment])
+        _root(values, key, base)
+        return f"{key}={json.dumps(_inner(values, key))}"
     if equals and text and (key in PATHS or (key == "backbone" and _is_folder(text, base))):
-        return f"{key}={(base / Path(text).expanduser()).absolute()}"
+        return f"{key}={_absolute(text, base)}"
     return assignment
+
+
+def _absolute(path: str, base: Path) -> str:
+    return str((base / Path(path).expanduser()).absolute())
 
 
 def _is_folder(name: str, base: Path) -> bool:

@@ -1,7 +1,8 @@
 """The run folder on disk: taken once, resumed with the same settings only, written whole.
 
 `config.yaml` · `data.json` · `metrics.jsonl` · `checkpoints/` · `prompt/` · `predictions.jsonl` ·
-`plots/` · `report.md` · `done.json`; several seeds have a folder `seed-N/` each for what is theirs.
+`plots/` · `report.md` · `fit.json` · `done.json`; several seeds have a folder `seed-N/` each for what
+is theirs, and the variants of a sweep one each, `KEY=VALUE,…/`, with their seeds inside.
 Every file is written beside its place and renamed, so none is ever half there.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from softprompt.errors import RunError, SettingsError
@@ -23,9 +25,9 @@ from softprompt.recipes.run_file import CONFIG, differing
 from softprompt.settings import read_yaml, to_yaml
 
 DATA, DONE, METRICS, PREDICTIONS = "data.json", "done.json", "metrics.jsonl", "predictions.jsonl"
-PLOTS, PROMPT, REPORT = "plots", "prompt", "report.md"
+FIT, PLOTS, PROMPT, REPORT = "fit.json", "plots", "prompt", "report.md"
 OURS = (
-    *(CONFIG, DATA, DONE, METRICS, PREDICTIONS, PLOTS, PROMPT, REPORT),
+    *(CONFIG, DATA, DONE, FIT, METRICS, PREDICTIONS, PLOTS, PROMPT, REPORT),
     *("checkpoints", "tensorboard"),
 )
 """What a run leaves; overwriting removes nothing else."""
@@ -48,9 +50,12 @@ class RunFolder:
 
     @property
     def begun(self) -> bool:
-        """Whether there is anything to resume: a checkpoint, whole or moved aside."""
-        places = [self.path, *self.path.glob("seed-*")]
-        return any(any((place / "checkpoints").glob("*")) for place in places)
+        """Whether there is anything to resume: a checkpoint, whole or moved aside, or a whole fit."""
+        homes = [self.path, *self._variants()]
+        places = [place for home in homes for place in (home, *home.glob("seed-*"))]
+        return any(
+            (place / FIT).is_file() or any((place / "checkpoints").glob("*")) for place in places
+        )
 
     def check(self, overwrite: bool) -> None:
         """Refuse early, before a model is loaded.
@@ -74,13 +79,20 @@ class RunFolder:
                 "out=…"
             )
 
-    def claim(self, config: Mapping[str, Any], data: Mapping[str, str], overwrite: bool) -> bool:
+    def claim(
+        self,
+        config: Mapping[str, Any],
+        data: Mapping[str, str],
+        overwrite: bool,
+        variants: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> bool:
         """Take the folder for a run with these settings on these data.
 
         Args:
             config: the resolved settings.
             data: content hashes of the splits.
             overwrite: remove what an earlier run left.
+            variants: those of a sweep, name to resolved settings.
         Returns:
             Whether an earlier run goes on.
         Raises:
@@ -92,8 +104,12 @@ class RunFolder:
         resumed = self.begun
         if resumed:
             self._same(config, data)
+        else:
+            self._clear_variants()  # of a sweep that learned nothing
         write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
         write_text(self.path / CONFIG, to_yaml(config))
+        for name, own in variants.items():
+            write_text(self.path / name / CONFIG, to_yaml(own))
         return resumed
 
     def release(self) -> None:
@@ -107,6 +123,14 @@ class RunFolder:
     def seed(self, seed: int, several: bool) -> Path:
         """Where one seed's own files go."""
         return self.path / f"seed-{seed}" if several else self.path
+
+    def fit(self, variant: str, seed: int, several: bool) -> Path:
+        """Where one fit's own files go; those of a sweep's variant always in a seed's folder."""
+        return self.path / variant / f"seed-{seed}" if variant else self.seed(seed, several)
+
+    def _variants(self) -> list[Path]:
+        """Folders of a sweep's variants: a name with = in it, and a run file inside."""
+        return [place for place in self.path.glob("*=*") if (place / CONFIG).is_file()]
 
     def _same(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
         saved = read_yaml(self.path / CONFIG) if (self.path / CONFIG).is_file() else {}
@@ -126,7 +150,13 @@ class RunFolder:
                 "since. Put the files back to resume it, or give --overwrite or another out=…"
             )
 
+    def _clear_variants(self) -> None:
+        for place in self._variants():
+            with writing(place):
+                shutil.rmtree(place)
+
     def _clear(self) -> None:
+        self._clear_variants()
         entries = [self.path / name for name in OURS]
         for entry in [*entries, *self.path.glob("seed-*")]:
             with writing(entry):

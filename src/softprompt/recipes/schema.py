@@ -33,6 +33,17 @@ def _text_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _several(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        raise ValueError(
+            "expected a list of values; an inner key is written with dots, as in "
+            "method.length: [5, 20]"
+        )
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list of one or more values")
+    return value
+
+
 def _without_name(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
@@ -147,6 +158,11 @@ class RunSettings(Settings):
     seeds: list[int] = Field(
         default=[0], min_length=1, description="one prompt each, in shared batches"
     )
+    sweep: dict[str, Annotated[list[Any], BeforeValidator(_several)]] = Field(
+        default_factory=dict,
+        description="key: [values], such as method.length: [5, 20]; every combination is trained, "
+        "the best on dev is chosen",
+    )
     out: str | None = Field(default=None, description="run folder; else runs/<task>")
     precision: Literal["auto", "float32", "float16", "bfloat16", "float64", "int8"] = Field(
         default="auto",
@@ -241,6 +257,8 @@ class RunSettings(Settings):
         """All settings as a run file has them, defaults written out."""
         values = self.model_dump(mode="json")
         values["method"] = {"name": self.method.name, **self.method.model_dump(mode="json")}
+        if not self.sweep:
+            del values["sweep"]
         return values
 
 
@@ -284,7 +302,7 @@ def _shown_default(field: Any) -> str:
         return getattr(value, "name", "")
     if isinstance(value, str):
         return value if value.isprintable() and value.strip() else repr(value)
-    if isinstance(value, Sequence) and not value:
+    if isinstance(value, Sequence | Mapping) and not value:
         return "none"
     return (
         "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

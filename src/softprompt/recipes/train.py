@@ -1,7 +1,8 @@
 """A run from settings to a folder: prompt, metrics, predictions, picture, report.
 
 Composes the public parts; prints nothing. Interrupted at any moment, the same call goes on from the
-last checkpoint and leaves what an uninterrupted run would have left.
+last checkpoint and leaves what an uninterrupted run would have left. A sweep is a run of several
+variants; an ordinary run has one.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from softprompt.analysis.baselines import Baseline, majority
-from softprompt.analysis.plots import Course, learning_curve
-from softprompt.data.examples import Example
+from softprompt.data.metrics import find_metric
 from softprompt.errors import UsageError
-from softprompt.inference.predict import Prediction
-from softprompt.recipes.prepare import Prepared, make_jobs, prepare, run_facts
-from softprompt.recipes.report import write_report
+from softprompt.recipes.choice import Choice, Tried, choose
+from softprompt.recipes.facts import run_facts
+from softprompt.recipes.following import Following, FollowingSweep
+from softprompt.recipes.outcomes import Outcome, read_outcome, write_outcome
+from softprompt.recipes.pictures import training_picture
+from softprompt.recipes.prepare import Bound, Prepared, make_jobs, prepare
+from softprompt.recipes.report import selection, write_report
 from softprompt.recipes.run_folder import (
     DONE,
     METRICS,
@@ -29,13 +33,19 @@ from softprompt.recipes.run_folder import (
     REPORT,
     RunFolder,
     write_bytes,
-    write_lines,
     write_text,
 )
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.watching import Progress, Silent, Watcher
-from softprompt.tuning.fit import Fit
-from softprompt.tuning.run import Job, Run, fit_many, versions
+from softprompt.recipes.watching import Silent, Watcher
+from softprompt.tuning.jobs import Job, make_fit
+from softprompt.tuning.run import fit_many, versions
+
+TOGETHER = 16
+"""Fits trained together at most; further ones follow in groups. A step of so many fills the parts that a
+token budget cuts it into (at 32 examples of 40 tokens each, two and a half of the default 8192), and more
+of them gain no time: on a CPU a step of 1, 16 and 32 fits took 0.35, 0.38 and 0.37 s per fit. What grows
+with their number stays small: learned rows, optimiser states, the checkpoint that holds them all, and the
+work that an interruption between two checkpoints costs."""
 
 
 @dataclass(frozen=True)
@@ -45,16 +55,29 @@ class Trained:
     Args:
         folder: the run folder.
         prepared: settings, task, backbone.
-        runs: one per seed, in the order of the settings.
-        prompts: the saved prompt folders; none of a method that opens the backbone's weights.
+        tried: the variants and what came of each; one of an ordinary run.
+        choice: which of them is the best on dev.
+        prompts: the run's prompt folders, one per seed, of a sweep the chosen variant's; none of a
+            method that opens the backbone's weights.
         baseline: the majority class, for tasks with labels.
     """
 
     folder: Path
     prepared: Prepared
-    runs: Sequence[Run]
+    tried: Sequence[Tried]
+    choice: Choice
     prompts: Sequence[Path]
     baseline: Baseline | None
+
+    @property
+    def chosen(self) -> Bound:
+        """The variant that was chosen; of an ordinary run the run itself."""
+        return self.tried[self.choice.index].bound
+
+    @property
+    def runs(self) -> Sequence[Outcome]:
+        """The chosen variant's fits, one per seed, in the order of the settings."""
+        return self.tried[self.choice.index].outcomes
 
 
 def train(
@@ -64,7 +87,7 @@ def train(
     overwrite: bool = False,
     prepared: Prepared | None = None,
 ) -> Trained:
-    """Train, evaluate, save.
+    """Train, evaluate, save; of a sweep every variant, and choose the best on dev.
 
     Args:
         settings: with `out`, the run folder; an unfinished run there is gone on with.
@@ -73,7 +96,8 @@ def train(
         prepared: what `prepare(settings)` gave, to spare doing it again.
     Raises:
         UsageError: settings, data or backbone that do not fit; nothing was written.
-        RunError: the loss is not a number, or the disk refuses; the last checkpoint is kept.
+        RunError: the loss is not a number (of a sweep: in every variant), or the disk refuses; the
+            last checkpoint is kept.
     """
     told = watcher or Silent()
     folder = RunFolder(Path(settings.out or "run"))
@@ -85,15 +109,23 @@ def train(
         for warning in prepared.warnings:
             told.warning(warning)
     several = len(settings.seeds) > 1
-    folders = {seed: folder.seed(seed, several) for seed in settings.seeds}
+    names = [one.variant.name for one in prepared.variants]
+    places = {(n, seed): folder.fit(n, seed, several) for n in names for seed in settings.seeds}
     data = {
         s: prepared.task.content_hash(s) for s in prepared.task.split_names if s != "unlabelled"
     }
+    configs = {
+        one.variant.name: one.settings.resolved() for one in prepared.variants if one.variant.name
+    }
     with _released(folder):
-        if folder.claim(settings.resolved(), data, overwrite):
+        if folder.claim(settings.resolved(), data, overwrite, configs):
             told.note(f"going on with the run in {folder.path}")
-        runs = _run(prepared, make_jobs(prepared, folders), told)
-    return _leave(folder, prepared, runs, list(folders.values()), told)
+        found = _run(prepared, make_jobs(prepared, places), told)
+    tried = [
+        Tried(one, [found[places[one.variant.name, seed]] for seed in settings.seeds])
+        for one in prepared.variants
+    ]
+    return _leave(folder, prepared, tried, told)
 
 
 @contextmanager
@@ -106,93 +138,103 @@ def _released(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def _run(prepared: Prepared, jobs: Sequence[Job], told: Watcher) -> list[Run]:
-    """All seeds in shared batches; one after the other where the backbone is opened."""
-    numbers = {job.seed: number for number, job in enumerate(jobs)}
-    metric = prepared.task.metrics[0]
-    alarmed: set[tuple[int, str]] = set()
-
-    def report(fit: Fit, record: Mapping[str, Any]) -> None:
-        name = f"seed {fit.seed}"
-        for alarm in fit.alarms if "dev" in record else ():
-            if (fit.seed, alarm.kind) not in alarmed:
-                alarmed.add((fit.seed, alarm.kind))
-                told.warning(f"{name}, step {fit.step}: {alarm.message}")
-        told.progress(
-            Progress(
-                fit=numbers[fit.seed],
-                name=name,
-                step=fit.step,
-                steps=fit.settings.steps,
-                examples=fit.settings.batch_size,
-                metric=metric,
-                record=record,
-            )
-        )
-
-    if prepared.settings.method.opens_weights:
-        return [fit_many(prepared.backbone, [job], report)[0] for job in jobs]
-    return fit_many(prepared.backbone, jobs, report)
+def groups(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Jobs that are fitted together: in order, at most `TOGETHER`, and alone those that open the backbone."""
+    found: list[list[Job]] = []
+    for job in jobs:
+        alone = job.method.opens_weights
+        full = not found or len(found[-1]) == TOGETHER or found[-1][0].method.opens_weights
+        if alone or full:
+            found.append([job])
+        else:
+            found[-1].append(job)
+    return found
 
 
-def _leave(
-    folder: RunFolder,
-    prepared: Prepared,
-    runs: Sequence[Run],
-    places: Sequence[Path],
-    told: Watcher,
-) -> Trained:
-    """Write everything; `done.json` comes last, so a folder without it is not finished."""
-    split = "test" if "test" in prepared.task.split_names else "dev"
-    prompts: list[Path] = []
-    for run, place in zip(runs, places, strict=True):
-        if not prepared.settings.method.opens_weights:
-            run.prompt.save(place / PROMPT, overwrite=(place / PROMPT).is_dir())
-            prompts.append(place / PROMPT)
-        if split in run.evaluations:
-            examples = prepared.task.examples(split)
-            predictions = run.evaluations[split].predictions
-            rows = [prediction_row(*pair) for pair in zip(predictions, examples, strict=True)]
-            write_lines(place / PREDICTIONS, [{"split": split, **row} for row in rows])
-    if prepared.settings.method.opens_weights:
+def _run(prepared: Prepared, jobs: Sequence[Job], told: Watcher) -> dict[Path, Outcome]:
+    """Fit all jobs, group after group; what stands in a fit's folder is not fitted again."""
+    following = (FollowingSweep if prepared.settings.sweep else Following)(jobs, told)
+    planned = groups(jobs)
+    found = {place: read_outcome(place) for place in _places(jobs)}
+    if not any(found.values()):
+        _try_later_ones(prepared, planned)
+    for group in planned:
+        if all(found[place] for place in _places(group)):
+            continue
+        following.begin(group)
+        runs = fit_many(prepared.backbone, group, following, keep_failures=True)
+        following.end()
+        for job, place, run in zip(group, _places(group), runs, strict=True):
+            prompt = not job.method.opens_weights
+            found[place] = write_outcome(place, job.seed, run, prepared.task, prompt=prompt)
+    return {place: outcome for place, outcome in found.items() if outcome is not None}
+
+
+def _places(jobs: Sequence[Job]) -> list[Path]:
+    return [job.folder for job in jobs if job.folder is not None]
+
+
+def _try_later_ones(prepared: Prepared, planned: Sequence[Sequence[Job]]) -> None:
+    """What only a method itself refuses is found before the first group has trained for hours."""
+    seen = {id(job.method) for group in planned[:1] for job in group}
+    for job in (job for group in planned[1:] for job in group):
+        if id(job.method) not in seen and not job.method.opens_weights:
+            seen.add(id(job.method))
+            make_fit(prepared.backbone, job)
+
+
+def _leave(folder: RunFolder, prepared: Prepared, tried: Sequence[Tried], told: Watcher) -> Trained:
+    """Write everything; `done.json` comes last, so a folder without it is not finished.
+
+    Raises:
+        RunError: no variant was carried to its end.
+    """
+    settings = prepared.settings
+    higher = find_metric(prepared.task.metrics[0])[0].higher_is_better
+    choice = choose(tried, prepared.task.metrics[0], higher)
+    best = tried[choice.index]
+    several = len(settings.seeds) > 1
+    places = [folder.seed(seed, several) for seed in settings.seeds]
+    if settings.sweep:
+        for outcome, place in zip(best.outcomes, places, strict=True):
+            _hand_on(outcome, place, selection(prepared, tried))
+    opened = [one for one in tried if one.bound.settings.method.opens_weights]
+    for name in dict.fromkeys(one.bound.settings.method.name for one in opened):
         told.warning(
-            f"{prepared.settings.method.name} is a baseline here: scores and predictions are kept, "
-            "the tuned weights are not"
+            f"{name} is a baseline here: scores and predictions are kept, the tuned weights are not"
         )
-    courses = [
-        _course(f"seed {seed}", place / METRICS, prepared.task.metrics[0], run.step)
-        for seed, place, run in zip(prepared.settings.seeds, places, runs, strict=True)
-    ]
-    title = f"{prepared.task.name} on {Path(prepared.backbone.name).name}"
-    picture = learning_curve(courses, prepared.task.metrics[0], title)
-    write_bytes(folder.path / PLOTS / "training.png", picture)
+    write_bytes(folder.path / PLOTS / "training.png", training_picture(prepared, tried, choice))
     baseline = majority(prepared.task) if prepared.task.kind == "label" else None
-    write_text(folder.path / REPORT, write_report(prepared, runs, baseline))
-    scores = {
-        f"seed {seed}": run.metrics for seed, run in zip(prepared.settings.seeds, runs, strict=True)
+    write_text(folder.path / REPORT, write_report(prepared, tried, choice, baseline))
+    done: dict[str, Any] = {
+        "scores": {f"seed {outcome.seed}": outcome.metrics for outcome in best.outcomes}
     }
-    done = {"scores": scores, "versions": versions()}
+    if settings.sweep:
+        done["sweep"] = _summary(prepared.task.metrics[0], tried, choice)
+    done["versions"] = versions()
     write_text(folder.path / DONE, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
-    return Trained(folder.path, prepared, runs, prompts, baseline)
+    prompts = [place / PROMPT for place in places if best not in opened]
+    return Trained(folder.path, prepared, tried, choice, prompts, baseline)
 
 
-def prediction_row(prediction: Prediction, example: Example | None = None) -> dict[str, Any]:
-    """A prediction as one JSON object: id, label or text or value, probabilities, what was cut."""
-    row: dict[str, Any] = {"id": prediction.id, "prediction": prediction.answer}
-    if example is not None:
-        target = example.target
-        row["target"] = list(target) if isinstance(target, tuple) else target
-    return row | prediction.details()
+def _hand_on(outcome: Outcome, place: Path, chosen_by: str) -> None:
+    """Copy what the chosen fit left to where an ordinary run has it; its scores say how it was chosen."""
+    for name in (METRICS, PREDICTIONS):
+        if (outcome.place / name).is_file():
+            write_bytes(place / name, (outcome.place / name).read_bytes())
+    if (outcome.place / PROMPT).is_dir():
+        prompt = outcome.prompt
+        scores = [{**score, "selection": chosen_by} for score in prompt.scores]
+        copy = replace(prompt, scores=scores)
+        copy.save(place / PROMPT, overwrite=(place / PROMPT).is_dir())
 
 
-def _course(name: str, path: Path, metric: str, kept: int) -> Course:
-    loss: list[tuple[int, float]] = []
-    dev: list[tuple[int, float]] = []
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            if isinstance(record.get("loss"), float):
-                loss.append((record["step"], record["loss"]))
-            if "dev" in record:
-                dev.append((record["step"], record["dev"][metric]))
-    return Course(name, loss, dev, kept)
+def _summary(metric: str, tried: Sequence[Tried], choice: Choice) -> Mapping[str, Any]:
+    """The sweep in `done.json`: the dev scores of all, the test scores of none."""
+    best = tried[choice.index].bound.variant
+    return {
+        "chosen": best.name,
+        "values": best.values,
+        "tied": choice.tied,
+        "dev": {one.bound.variant.name: one.values("dev", metric) for one in tried},
+    }
