@@ -17,7 +17,17 @@ from typing import Annotated
 import typer
 
 import softprompt
-from softprompt.cli import looking, pretraining, starting, training, using
+from softprompt.cli import (
+    ensembles,
+    exchanging,
+    explaining,
+    looking,
+    pretraining,
+    starting,
+    training,
+    using,
+    verifying,
+)
 from softprompt.cli.console import warn
 from softprompt.errors import SoftpromptError
 
@@ -32,7 +42,17 @@ app = typer.Typer(
     help="One frozen language model, many tasks, each learned as a prompt of some 100 KB.",
     epilog="Begin with: softprompt quickstart",
 )
-for verbs in (starting, training, using, looking, pretraining):
+for verbs in (
+    starting,
+    training,
+    using,
+    ensembles,
+    looking,
+    explaining,
+    verifying,
+    exchanging,
+    pretraining,
+):
     verbs.add_to(app)
 
 
