@@ -34,6 +34,11 @@ lint: $(VENV)/.dev
 table: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.backbones $(ARGS)
 
+# Speed and memory beside PEFT: make bench ARGS="--cases 'train/gpt2/*' --rounds 3" (all cases: hours;
+# --list names them, --quick is a first look).
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.speed $(ARGS)
+
 wheel: $(VENV)/.dev
 	$(BIN)/python -m build --wheel --no-isolation
 
@@ -57,6 +62,10 @@ $(VENV)/.user: $(VENV)/.torch pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/.user
+
+$(VENV)/.bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,peft]'
+	touch $@
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
