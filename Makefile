@@ -13,7 +13,7 @@ quickstart: $(VENV)/.user
 	$(BIN)/softprompt quickstart --lang $(LANGUAGE)
 
 test: $(VENV)/.dev lint
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n auto -m "not slow and not gpu"
 
 test-slow: $(VENV)/.dev
 	$(BIN)/python -m pytest -m slow
