@@ -28,7 +28,7 @@ def answer(tokenizer, source, word, fields=None, slot=0, **options):
     contexts = [
         p for p in tokenised(tokenizer, source, fields, **options) if isinstance(p, Context)
     ]
-    return tokenizer.pieces(answer_ids(tokenizer, contexts[slot], word))
+    return tokenizer.pieces(answer_ids(tokenizer, contexts[slot], [word])[0])
 
 
 # Where a text begins and where it goes on.
@@ -146,7 +146,7 @@ def test_an_answer_is_the_whole_text_minus_its_left(tokenizers, left, word, spac
         before = tokenizer.encode(left, continues=False).ids
         both = tokenizer.encode(left + space + word, continues=False).ids
         if both[: len(before)] == before and len(both) > len(before):
-            assert answer_ids(tokenizer, context, word) == both[len(before) :]
+            assert answer_ids(tokenizer, context, [word, word]) == [both[len(before) :]] * 2
 
 
 # Each piece apart.

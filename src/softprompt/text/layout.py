@@ -153,7 +153,7 @@ def _causal(
 ) -> tuple[Query, ...]:
     """Every token from the first slot on is read; candidates with a common stem share a row."""
     tail = frame.decoder_end if final else ()
-    lines = [_line(main, frame, dict(enumerate(words)), tail) for words in candidates]
+    lines = _lines(main, frame, candidates, tail)
     if lines and lines[0].places[0].start == 0:
         raise TemplateError(
             "nothing stands before the answer slot and this tokenizer has no start token: a causal "
@@ -170,13 +170,8 @@ def _in_decoder(
 ) -> tuple[Query, ...]:
     """T5's text to text: the encoder reads the text, the decoder answers and ends."""
     start = frame.decoder_start + _answer_mark(frame)
-    return _decoded(
-        _line(main, frame, {}),
-        [
-            _line(decoder, frame, dict(enumerate(words)), frame.decoder_end, start, bare=True)
-            for words in candidates
-        ],
-    )
+    answers = _lines(decoder, frame, candidates, frame.decoder_end, start, bare=True)
+    return _decoded(_line(main, frame, {}), answers)
 
 
 def _sentinels(
@@ -204,10 +199,8 @@ def _reconstructed(
 ) -> tuple[Query, ...]:
     """BART: the encoder reads the text with a mask, the decoder writes the text with the answer."""
     start, end, text = frame.decoder_start, frame.decoder_end, _text_only(main)
-    return _decoded(
-        _line(main, frame, _one_each(main, frame)),
-        [_line(text, frame, dict(enumerate(w)), end, start, bare=True) for w in candidates],
-    )
+    answers = _lines(text, frame, candidates, end, start, bare=True)
+    return _decoded(_line(main, frame, _one_each(main, frame)), answers)
 
 
 def _decoded(main: _Line, decoders: Sequence[_Line]) -> tuple[Query, ...]:
@@ -230,6 +223,35 @@ def _stems(lines: Sequence[_Line]) -> tuple[Query, ...]:
         reads.setdefault(stem, []).append(read)
         segments[stem] = line.segments[: len(stem)]
     return tuple(Query(stem, segments[stem], tuple(found)) for stem, found in reads.items())
+
+
+def _lines(
+    pieces: Sequence[TokenPiece],
+    frame: Frame,
+    candidates: Sequence[Words],
+    tail: tuple[int, ...] = (),
+    head: tuple[int, ...] = (),
+    *,
+    bare: bool = False,
+) -> list[_Line]:
+    """Lay pieces out for each candidate: once, with one id in each slot, and cut open there."""
+    stand_in = {slot: (0,) for words in candidates[:1] for slot in range(len(words))}
+    base = _line(pieces, frame, stand_in, tail, head, bare=bare)
+    cuts = sorted((place.start, slot) for slot, place in base.places.items() if place)
+    lines = []
+    for words in candidates:
+        ids: tuple[int, ...] = ()
+        segments: tuple[int, ...] = ()
+        places = {slot: range(0) for slot in base.places}
+        done = 0
+        for cut, slot in cuts:
+            ids += base.ids[done:cut]
+            places[slot] = range(len(ids), len(ids) + len(words[slot]))
+            ids += words[slot]
+            segments += base.segments[done:cut] + base.segments[cut : cut + 1] * len(words[slot])
+            done = cut + 1
+        lines.append(_Line(ids + base.ids[done:], segments + base.segments[done:], places))
+    return lines
 
 
 def _line(

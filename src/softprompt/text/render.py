@@ -118,20 +118,26 @@ def _taken(run: _Texts, made: Iterator[Encoding]) -> Encoding:
     return Encoding(tuple(ids), tuple(spans))
 
 
-def answer_ids(tokenizer: Tokenizer, context: Context, word: str) -> tuple[int, ...]:
-    """Ids of a word in its slot: ids(left + space + word) minus ids(left).
+def answer_ids(
+    tokenizer: Tokenizer, context: Context, words: Sequence[str]
+) -> list[tuple[int, ...]]:
+    """Ids of each word in its slot: ids(left + space + word) minus ids(left).
 
     Where the word would merge with what stands before it (是 + 好 where 是好 is one piece), that is
     tokenised already, and the word is what continues it.
     """
-    text = context.space + word
+    texts = [context.space + word for word in words]
     if not context.left:
-        return tokenizer.encode(text, continues=context.continues).ids
+        made = tokenizer.encode_many([(text, context.continues) for text in texts])
+        return [encoding.ids for encoding in made]
     left = tokenizer.encode(context.left, continues=context.continues).ids
-    both = tokenizer.encode(context.left + text, continues=context.continues).ids
-    if both[: len(left)] == left and len(both) > len(left):
-        return both[len(left) :]
-    return tokenizer.encode(text, continues=True).ids
+    whole = tokenizer.encode_many([(context.left + text, context.continues) for text in texts])
+    return [
+        both.ids[len(left) :]
+        if both.ids[: len(left)] == left and len(both.ids) > len(left)
+        else tokenizer.encode(text, continues=True).ids
+        for text, both in zip(texts, whole, strict=True)
+    ]
 
 
 def token_count(pieces: Sequence[TokenPiece]) -> int:

@@ -266,7 +266,7 @@ class Renderer:
     def _attempt(self, draft: Draft, words: Sequence[tuple[str, ...]]) -> _Attempt:
         main, decoder = draft.main, draft.decoder
         contexts = [p for p in (*main, *(decoder or ())) if isinstance(p, Context)] or [BARE_SLOT]
-        ids = tuple(self._ids(contexts, each) for each in words)
+        ids = self._ids(contexts, words)
         return _Attempt(draft, ids, self._over(main, decoder, ids))
 
     def _over(
@@ -301,20 +301,27 @@ class Renderer:
             joint=self._joint,
         )
 
-    def _ids(self, contexts: Sequence[Context], words: tuple[str, ...]) -> Words:
-        return tuple(self._in(c, word) for c, word in zip(contexts, words, strict=True))
+    def _ids(
+        self, contexts: Sequence[Context], words: Sequence[tuple[str, ...]]
+    ) -> tuple[Words, ...]:
+        """The ids of each candidate, slot by slot; those of one slot are tokenised together."""
+        if any(len(each) != len(contexts) for each in words):
+            raise ValueError(f"expected a word for each of {len(contexts)} slots")
+        slots = [self._in(c, [each[slot] for each in words]) for slot, c in enumerate(contexts)]
+        return tuple(zip(*slots, strict=True))
 
-    def _in(self, context: Context, word: str) -> tuple[int, ...]:
+    def _in(self, context: Context, words: Sequence[str]) -> list[tuple[int, ...]]:
         if self._is_free_text:
-            return answer_ids(self.frame.tokenizer, context, word)
-        ids = self._known.get((context, word))
-        if ids is None:
-            ids = answer_ids(self.frame.tokenizer, context, word)
+            return answer_ids(self.frame.tokenizer, context, words)
+        fresh = [word for word in dict.fromkeys(words) if (context, word) not in self._known]
+        if len(self._known) + len(fresh) > _REMEMBERED:
+            self._known.clear()
+            fresh = list(dict.fromkeys(words))
+        made = answer_ids(self.frame.tokenizer, context, fresh)
+        for word, ids in zip(fresh, made, strict=True):
             if not ids:
                 raise TemplateError(
                     f"the answer '{word}' has no tokens for this tokenizer, expected at least one"
                 )
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
             self._known[context, word] = ids
-        return ids
+        return [self._known[context, word] for word in words]
