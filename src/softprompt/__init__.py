@@ -30,10 +30,18 @@ if TYPE_CHECKING:
     from softprompt.inference.objective import ObjectiveSettings
     from softprompt.inference.predict import Prediction
     from softprompt.inference.predictor import Predictor
+    from softprompt.methods.adapters import Adapters
+    from softprompt.methods.bitfit import BitFit
+    from softprompt.methods.classification_head import ClassificationHead
+    from softprompt.methods.dept import Dept
     from softprompt.methods.full_tuning import FullTuning
+    from softprompt.methods.ia3 import Ia3
+    from softprompt.methods.linear_probe import LinearProbe
+    from softprompt.methods.lora import Lora
     from softprompt.methods.method import Method
     from softprompt.methods.mpt import Mpt
     from softprompt.methods.p_tuning import PTuning
+    from softprompt.methods.p_tuning_v2 import PTuningV2
     from softprompt.methods.prefix_tuning import PrefixTuning
     from softprompt.methods.prompt_design import PromptDesign
     from softprompt.methods.prompt_tuning import PromptTuning
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
     from softprompt.methods.spot import Spot
     from softprompt.methods.superpos import SuperPos
     from softprompt.methods.ulpt import Ulpt
+    from softprompt.methods.warp import Warp
     from softprompt.methods.wayward import Wayward
     from softprompt.pretraining.run import pretrain
     from softprompt.pretraining.settings import PretrainSettings
@@ -59,18 +68,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Adapters": "methods.adapters",
+    "BitFit": "methods.bitfit",
+    "Ia3": "methods.ia3",
+    "Lora": "methods.lora",
     "Backbone": "backbones.backbone",
+    "ClassificationHead": "methods.classification_head",
+    "Dept": "methods.dept",
     "Evaluation": "inference.evaluate",
     "Example": "data.examples",
     "FreeText": "text.answers",
     "FullTuning": "methods.full_tuning",
     "Job": "tuning.run",
+    "LinearProbe": "methods.linear_probe",
     "Method": "methods.method",
     "Mpt": "methods.mpt",
     "ObjectiveSettings": "inference.objective",
     "OptimiserSettings": "tuning.optimisers",
     "OwnCandidates": "text.answers",
     "PTuning": "methods.p_tuning",
+    "PTuningV2": "methods.p_tuning_v2",
     "PrefixTuning": "methods.prefix_tuning",
     "Poles": "text.answers",
     "Prediction": "inference.predict",
@@ -90,6 +107,7 @@ _HOMES = {
     "Template": "text.template",
     "TrainingSettings": "tuning.settings",
     "Ulpt": "methods.ulpt",
+    "Warp": "methods.warp",
     "Wayward": "methods.wayward",
     "UsageError": "errors",
     "Verbalizer": "text.answers",
@@ -110,18 +128,26 @@ _HOMES = {
 _ELSEWHERE = {"parse_template": "parse"}
 
 __all__ = [
+    "Adapters",
     "Backbone",
+    "BitFit",
+    "ClassificationHead",
+    "Dept",
     "Evaluation",
     "Example",
     "FreeText",
     "FullTuning",
+    "Ia3",
     "Job",
+    "LinearProbe",
+    "Lora",
     "Method",
     "Mpt",
     "ObjectiveSettings",
     "OptimiserSettings",
     "OwnCandidates",
     "PTuning",
+    "PTuningV2",
     "Poles",
     "Prediction",
     "Predictor",
@@ -143,6 +169,7 @@ __all__ = [
     "Ulpt",
     "UsageError",
     "Verbalizer",
+    "Warp",
     "Wayward",
     "__version__",
     "bag_of_words",

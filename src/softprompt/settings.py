@@ -159,7 +159,9 @@ def _place(schema: type[BaseModel], steps: Sequence[int | str]) -> tuple[list[st
             models = branch
         else:
             path.append(str(step))
-            models = []
+            models = (
+                models if isinstance(step, int) else []
+            )  # a number is a place in a list of these
     known = {alias for model in models for alias in model.model_fields}
     return path, sorted(known)
 

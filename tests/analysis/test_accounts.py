@@ -36,7 +36,7 @@ def test_a_hundred_rows_cost_what_lester_et_al_count(
 
 
 def test_full_tuning_learns_and_stores_the_backbone() -> None:
-    account = planned(FullTuning(), 0, 768, 1_000_000)
+    account = planned(FullTuning(), 0, 768, 1_000_000, opened=1_000_000)
     assert account == Account(learned=1_000_000, stored=1_000_000, backbone=1_000_000)
     assert percent(account.share) == "100 %"
 

@@ -127,6 +127,7 @@ def test_keys_and_values_of_another_shape_are_refused(
     # 4 rows of width 32 are as many numbers as 2 layers × keys and values × 2 heads × 4
     changed = {"peft_type": "PREFIX_TUNING", "num_layers": 2, "token_dim": 8}
     path.write_text(json.dumps({**config, **changed, "num_attention_heads": 2}))
+    (here / "peft" / "softprompt.json").unlink()
     outcome = softprompt("import", "peft", "--backbone", checkpoint("llama"), "--out", "x")
     assert outcome.code == 2
     assert "has keys of 2 layers × 2 heads × 4" in outcome.err

@@ -62,6 +62,7 @@ def test_verify_passes_on_the_prompts_own_backbone_and_fails_on_another(
     assert outcome.code == 0, outcome.err
     assert "6 of 6 hold" in outcome.out
     assert "1e-03" in outcome.out
+    assert softprompt("show", trained, "--verify").out == outcome.out
     outcome = softprompt("verify", trained, "--backbone", checkpoint("electra"))
     assert outcome.code == 1
     assert "FAILED" in outcome.out

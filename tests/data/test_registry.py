@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from softprompt.data.known_tasks import TASKS, TaskEntry, TaskFile
+from softprompt.data.metrics import score
 from softprompt.data.registry import load_task, read_entry
 from softprompt.errors import DataError, UsageError
 
@@ -29,18 +31,21 @@ def official(shared: Path, folder: str) -> Path:
 
 @pytest.mark.parametrize("entry", TASKS.values(), ids=lambda entry: entry.name)
 def test_an_entry_has_all_that_a_run_needs(entry: TaskEntry) -> None:
-    assert entry.template is not None
-    assert "{mask}" in entry.template
-    assert all("{" + field in entry.template for field in entry.fields)
     assert set(entry.templates) == {"causal", "encoder_decoder"}
-    assert all("{" + field in own for own in entry.templates.values() for field in entry.fields)
-    assert entry.templates["causal"].endswith("{mask}")
-    # Its decoder answers: no slot in the text that its encoder reads.
-    assert "{mask}" not in entry.templates["encoder_decoder"].partition("{decoder}")[0]
+    if entry.template is not None:
+        assert "{mask}" in entry.template
+    if entry.kind != "text":
+        assert entry.template is not None
+    if not entry.candidates:  # an own candidate may stand inside the text
+        assert entry.templates["causal"].endswith("{mask}")
+        # Its decoder answers: no slot in the text that its encoder reads.
+        assert "{mask}" not in entry.templates["encoder_decoder"].partition("{decoder}")[0]
     assert entry.language in ("en", "zh")
     assert entry.source
-    assert "train" in entry.files
-    assert "dev" in entry.files or entry.dev_fraction
+    if "train" in entry.files:
+        assert "dev" in entry.files or entry.dev_fraction
+    else:
+        assert "a test set only" in entry.note
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -146,3 +151,95 @@ def test_tnews_has_its_fifteen_topics(shared: Path) -> None:
     assert counts == {"train": 948, "dev": 237, "test": 2010}
     assert {row.target for row in task.examples("test")} == set(task.labels)
     assert len(task.labels) == 15
+
+
+COUNTS = [
+    ("super_glue/boolq", "fewglue", {"train": 32, "dev": 32, "test": 3_270}),
+    ("super_glue/cb", "fewglue", {"train": 32, "dev": 32}),
+    ("super_glue/copa", "fewglue", {"train": 32, "dev": 32, "test": 100, "unlabelled": 400}),
+    ("super_glue/rte", "fewglue", {"train": 32, "dev": 32, "test": 277}),
+    ("super_glue/wic", "fewglue", {"train": 32, "dev": 32, "unlabelled": 5_428}),
+    ("super_glue/wsc", "fewglue", {"train": 32, "dev": 32, "test": 104, "unlabelled": 554}),
+    ("super_glue/wsc:t5", "fewglue", {"dev": 32, "test": 104}),
+    ("super_glue/record", "fewglue", {"dev": 32}),
+    ("super_glue/multirc", "fewglue", {"test": 4_848}),
+    ("glue/cola", "samples", {"test": 856}),
+    ("glue/sts_b", "samples", {"test": 575}),
+    ("glue/mrpc", None, {"test": 1_725}),
+    ("lm_bff/sst5", "42", {"train": 80, "dev": 80, "test": 2_210}),
+    ("lm_bff/mr", "100", {"train": 32, "dev": 32, "test": 2_000}),
+    ("lm_bff/cola", "13", {"train": 32, "dev": 32, "test": 1_043}),
+    ("lm_bff/mrpc", "21", {"train": 32, "dev": 32, "test": 408}),
+    ("lm_bff/qnli", "87", {"train": 32, "dev": 32, "test": 5_463}),
+    ("lm_bff/sts_b", "13", {"train": 32, "dev": 32, "test": 1_500}),
+    ("lm_bff/mnli", "13", {"train": 48, "dev": 48}),
+    ("lm_bff/snli", "13", {"train": 48, "dev": 48}),
+    ("lm_bff/qqp", "13", {"train": 32, "dev": 32}),
+    ("ocnli", "2", {"train": 32, "dev": 32, "test": 2_520}),
+    ("csl", "0", {"train": 32, "dev": 32, "test": 2_838}),
+    ("cluewsc", "4", {"train": 32, "dev": 32, "test": 976}),
+    ("chid", "0", {"train": 42, "dev": 42, "test": 2_002, "unlabelled": 7_585}),
+    ("hotel_reviews", "all", {"test": 7_765}),
+    ("xquad_zh", None, {"test": 1_190}),
+    ("cmrc2018", None, {"test": 3_219}),
+    ("covid_qa", None, {"test": 1_380}),
+    ("e2e", "small", {"test": 630}),
+    ("mnli_dev", None, {"test": 19_647}),
+    ("snli_dev", None, {"test": 9_831}),
+]
+
+
+@pytest.mark.parametrize(("name", "variant", "counts"), COUNTS)
+def test_the_official_files_have_their_known_numbers_of_rows(
+    shared: Path, name: str, variant: str | None, counts: dict[str, int]
+) -> None:
+    task = load_task(name, shared / "data", variant)
+    assert {split: len(task.examples(split)) for split in counts} == counts
+    if task.labels and "test" in counts:
+        assert {row.target for row in task.examples("test")} <= set(task.labels)
+
+
+def test_k_shot_files_have_k_rows_of_each_label(shared: Path) -> None:
+    for name in ("sst2", "sst5", "mr", "mnli", "snli", "qnli", "rte", "mrpc", "qqp", "cola"):
+        task = load_task(f"lm_bff/{name}", official(shared, "lm_bff_k_shot").parent)
+        for split in ("train", "dev"):
+            assert set(Counter(row.target for row in task.examples(split)).values()) == {16}
+
+
+def test_multirc_has_its_953_questions_and_all_false_answers_none_of_them(shared: Path) -> None:
+    task = load_task("super_glue/multirc", official(shared, "superglue").parent, "fewglue")
+    rows = task.examples("test")
+    groups, golds = [row.group for row in rows], [row.target for row in rows]
+    assert len(set(groups)) == 953
+    found = score(task.metrics, ["False"] * len(rows), golds, task.labels, groups)
+    none_right = sum("True" not in own for own in _by_group(groups, golds).values())
+    assert found == {"multirc_f1a": 0.0, "multirc_em": none_right / 953}
+
+
+def test_always_the_larger_class_scores_what_the_papers_say(shared: Path) -> None:
+    # LM-BFF, table 3: majority of MRPC has F1 81.2, of SST-2 accuracy 50.9, of CoLA Matthews 0.
+    for name, label, expected in (
+        ("lm_bff/mrpc", "equivalent", 0.812),
+        ("lm_bff/sst2", "positive", 0.509),
+        ("lm_bff/cola", "acceptable", 0.0),
+    ):
+        task = load_task(name, official(shared, "lm_bff_k_shot").parent)
+        golds = [row.target for row in task.examples("test")]
+        found = score(task.metrics, [label] * len(golds), golds, task.labels)
+        assert found[task.metrics[0]] == pytest.approx(expected, abs=5e-4)
+
+
+def test_gold_answers_score_one_in_english_and_chinese(shared: Path) -> None:
+    for name in ("xquad_zh", "cmrc2018", "covid_qa"):
+        task = load_task(name, official(shared, "question_answering").parent)
+        rows = [row for row in task.examples("test") if isinstance(row.target, tuple)]
+        found = [row.target[-1] for row in rows if isinstance(row.target, tuple)]
+        scores = score(task.metrics, found, [row.target for row in rows])
+        assert scores == dict.fromkeys(task.metrics, 1.0)
+
+
+def _by_group(groups: list[str | None], golds: list[Any]) -> dict[str | None, list[Any]]:
+    found: dict[str | None, list[Any]] = {}
+    for group, gold in zip(groups, golds, strict=True):
+        found.setdefault(group, []).append(gold)
+    return found

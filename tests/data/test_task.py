@@ -201,7 +201,7 @@ def test_rows_without_targets_are_for_unlabelled_use(tmp_path: Path) -> None:
         ({"columns": {"txet": "a"}}, "did you mean 'text'"),
         ({"kind": "class"}, "expected one of 'label'"),
         ({"metrics": ["acuracy"]}, "did you mean 'accuracy'"),
-        ({"metrics": ["pearson"]}, "for kind number, the task is label"),
+        ({"metrics": ["pearson"]}, "for kind number or text, the task is label"),
         ({"metrics": ["f1:z"]}, "positive label 'z' is none of 'x', 'y'"),
         ({"header": "text"}, "header: expected True, False or a list"),
         ({"words": {"x": "no"}}, "words: none are given for 'y'"),

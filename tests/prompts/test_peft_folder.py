@@ -154,9 +154,52 @@ def test_what_is_exported_and_imported_is_the_same_prompt(
 
 
 def returned(folder: Path) -> Any:
-    found = read_peft_folder(folder)
-    assert isinstance(found, PeftRows)
-    return exported_prompt(folder, found)
+    return exported_prompt(folder, read_peft_folder(folder))
+
+
+def with_keys(backbone: Backbone, length: int = 3) -> Prompt:
+    """Random keys and values of every layer, an instruction, and no rows."""
+    generator = torch.Generator().manual_seed(6)
+    tensors = {
+        stack: torch.randn(s.layers, 2, length, s.heads, s.width, generator=generator)
+        for stack, s in backbone.attentions.shapes.items()
+    }
+    prompt = prompt_of(backbone, "{text} it was" + " {mask}" * (backbone.family == "causal"), 0)
+    return replace(prompt, addition=Addition(None, tensors), method="prefix_tuning")
+
+
+@pytest.mark.filterwarnings("ignore")  # PEFT's own, on its way
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_peft_computes_what_keys_and_values_do(
+    models: Path, tmp_path: Path, name: str, precision: str
+) -> None:
+    backbone = load_backbone(models / name, precision=precision, device="cpu")
+    prompt = with_keys(backbone)
+    write_peft_folder(prompt, base_of(backbone), tmp_path / "peft")
+    model = peft_model(models, name, tmp_path / "peft", backbone.dtype)
+    ids, expected = our_logits(backbone, applied_prompt(backbone, prompt))
+    with torch.no_grad():
+        found = model(input_ids=torch.tensor([ids])).logits[:, -1]
+    torch.testing.assert_close(found.to(expected.dtype), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_keys_and_values_come_back_as_they_went(models: Path, tmp_path: Path, name: str) -> None:
+    prompt = with_keys(load_backbone(models / name, device="cpu"))
+    made = write_peft_folder(
+        prompt, base_of(load_backbone(models / name, device="cpu")), tmp_path / "peft"
+    )
+    assert (made.tensor.shape[0], made.start_rows) == (3, 0)
+    again = returned(tmp_path / "peft")
+    assert again.content_hash == prompt.content_hash
+    assert torch.equal(again.addition.attended["self"], prompt.addition.attended["self"])
+
+
+def test_keys_and_values_of_an_encoder_have_no_place_in_peft(models: Path, tmp_path: Path) -> None:
+    backbone = load_backbone(models / "t5-1.1", device="cpu")
+    with pytest.raises(PromptError, match=r"attended\.encoder.*keys and values of a causal"):
+        write_peft_folder(with_keys(backbone), base_of(backbone), tmp_path / "peft")
 
 
 def test_rows_that_were_trained_on_elsewhere_lose_their_scores(
@@ -177,7 +220,7 @@ def test_rows_that_were_trained_on_elsewhere_lose_their_scores(
     (tmp_path / "peft" / "adapter_config.json").write_text(
         json.dumps({**values, "num_virtual_tokens": 9})
     )
-    with pytest.raises(PromptError, match="remove it to import rows only"):
+    with pytest.raises(PromptError, match="remove it to import what is learned only"):
         returned(tmp_path / "peft")
 
 

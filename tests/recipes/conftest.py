@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import backbones
 from tests.tiny_models import save_checkpoint
+
+__all__ = ["backbones", "bert", "here"]
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from softprompt.errors import RunError, SettingsError, UsageError
+from softprompt.inference.predictor import Predictor
 from softprompt.prompts.prompt import Prompt
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
@@ -192,6 +193,25 @@ def test_full_tuning_leaves_scores_and_no_prompt(here: Path, bert: Path) -> None
     assert not (here / "run/seed-0/prompt").exists()
     assert (here / "run/seed-1/predictions.jsonl").exists()
     assert any("the tuned weights are not" in warning for warning in diary.warnings)
+
+
+@pytest.mark.parametrize(
+    ("method", "kept"), [("lora", "adapter_model"), ("full_tuning", "weights")]
+)
+def test_weights_that_are_kept_predict_from_the_run_folder(
+    here: Path, bert: Path, method: str, kept: str
+) -> None:
+    diary = Diary()
+    changes = {"training__keep_weights": True} if method == "full_tuning" else {}
+    made = train(settings(here, bert, method=method, **changes), diary)
+    assert not any("are not" in warning for warning in diary.warnings)
+    (place,) = made.prompts
+    assert (place / "weights" / f"{kept}.safetensors").is_file()
+    assert made.runs[0].n_learned == made.chosen.account.learned
+    dev = made.prepared.task.examples("dev")
+    found = Predictor(made.prepared.backbone, place).predict_examples(dev)
+    rows = map(json.loads, (here / "run/predictions.jsonl").read_text().splitlines())
+    assert [p.label for p in found] == [row["prediction"] for row in rows]
 
 
 def test_prompt_design_learns_nothing_and_is_scored(here: Path, bert: Path) -> None:

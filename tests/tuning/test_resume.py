@@ -16,7 +16,11 @@ import torch
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.errors import RunError
+from softprompt.methods.adapters import Adapters
 from softprompt.methods.full_tuning import FullTuning
+from softprompt.methods.ia3 import Ia3
+from softprompt.methods.lora import Lora
+from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.tuning.jobs import Job
 from softprompt.tuning.run import Run, fit_many
@@ -95,6 +99,22 @@ def test_dropout_resumes_bit_for_bit(backbones: Backbones, tmp_path: Path):
 def test_full_tuning_resumes_bit_for_bit(backbones: Backbones, tmp_path: Path):
     one = job(method=FullTuning(), training={"checkpoint_every": 2, "steps": 5})
     check_every_interruption(backbones("bert"), [one], tmp_path, reports=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("bert", Lora(rank=2)),
+        ("gpt2", Ia3()),
+        ("t5-1.1", Adapters(bottleneck=3)),
+        ("t5-1.1", FullTuning(unfreeze_every=2)),
+    ],
+)
+def test_opened_weights_resume_bit_for_bit(
+    backbones: Backbones, tmp_path: Path, name: str, method: Method
+):
+    one = job(method=method, training={"checkpoint_every": 2, "steps": 5, "keep_weights": True})
+    check_every_interruption(backbones(name), [one], tmp_path, reports=5)
 
 
 def test_two_fits_at_once_resume_bit_for_bit_also_when_one_has_stopped_early(

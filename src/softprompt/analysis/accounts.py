@@ -53,22 +53,28 @@ def soft_rows(length: int, width: int) -> int:
 
 
 def planned(
-    method: Method, length: int, width: int, backbone: int, stacks: Stacks = NO_STACKS
+    method: Method,
+    length: int,
+    width: int,
+    backbone: int,
+    stacks: Stacks = NO_STACKS,
+    opened: int = 0,
+    readout: int = 0,
 ) -> Account:
     """What a fit is going to learn, and what its prompt will hold, before it begins.
 
     Args:
-        method: gives its own formulas; one that opens the backbone's weights learns and stores all
-            of them too.
+        method: gives its own formulas.
         length: rows that the template places, P.
         width: E.
         backbone: parameters of the backbone.
         stacks: its attentions, for a method that learns keys and values.
+        opened: weights of the backbone, or built into it, that are trained (`method.n_opened`).
+        readout: numbers of its class vectors (`method.n_readout`).
     """
-    opened = backbone if method.opens_weights else 0
     return Account(
-        learned=method.n_learned(length, width, stacks) + opened,
-        stored=method.n_stored(length, width, stacks) + opened,
+        learned=method.n_learned(length, width, stacks) + opened + readout,
+        stored=method.n_stored(length, width, stacks) + opened + readout,
         backbone=backbone,
     )
 

@@ -33,12 +33,14 @@ class Baseline:
         metrics: split to metric to value, for the splits dev and test that the task has.
         n: split to number of examples.
         settings: what was chosen, and how.
+        predictions: split to the label of each example, in order.
     """
 
     name: str
     metrics: Mapping[str, Mapping[str, float]]
     n: Mapping[str, int]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    predictions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> float:
@@ -133,7 +135,9 @@ def logistic_regression(
         value = 0.0
         if "dev" in features:
             guesses = list(model.predict(features["dev"]))
-            value = score([metric], guesses, _golds(task.examples("dev")), task.labels)[metric]
+            dev = task.examples("dev")
+            groups = [example.group for example in dev]
+            value = score([metric], guesses, _golds(dev), task.labels, groups)[metric]
         if best is None or sign * value > sign * best[0]:
             best = (value, strength, model)
     assert best is not None
@@ -171,10 +175,17 @@ def _scored(
     name: str, task: Task, guesses: Mapping[str, Sequence[str]], settings: Mapping[str, Any]
 ) -> Baseline:
     metrics = {
-        split: score(task.metrics, rows, _golds(task.examples(split)), task.labels)
+        split: score(
+            task.metrics,
+            rows,
+            _golds(task.examples(split)),
+            task.labels,
+            [example.group for example in task.examples(split)],
+        )
         for split, rows in guesses.items()
     }
-    return Baseline(name, metrics, {split: len(rows) for split, rows in guesses.items()}, settings)
+    n = {split: len(rows) for split, rows in guesses.items()}
+    return Baseline(name, metrics, n, settings, guesses)
 
 
 def _check_labels(task: Task) -> None:

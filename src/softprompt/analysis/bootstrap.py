@@ -31,7 +31,10 @@ from softprompt.data.metrics import find_metric
 from softprompt.errors import UsageError
 
 RESAMPLES = 2000
-MEANS_OF_ROWS = ("accuracy", "exact_match", "token_f1")
+MEANS_OF_ROWS = (
+    *("accuracy", "exact_match", "token_f1", "record_em", "record_f1", "cmrc_f1", "wsc"),
+    *("rouge_l", "rouge_1", "rouge_2"),
+)
 """Metrics that are the mean of what each row is worth alone."""
 
 Score = Callable[[Sequence[Any], Sequence[Any]], float]

@@ -11,7 +11,7 @@ Dimensions: P rows, E width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -23,7 +23,6 @@ from softprompt.errors import PromptError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import evaluate
 from softprompt.inference.questions import questions
-from softprompt.prompts.addition import Addition
 
 AT_A_TIME = 16_384
 """Vocabulary rows averaged at once: memory, never numbers."""
@@ -95,7 +94,7 @@ def contributions(
     def scored(changed: Tensor) -> tuple[float, float | None, list[str | float | None]]:
         found = evaluate(
             backbone,
-            applied.with_addition(Addition(changed)),
+            applied.with_addition(replace(applied.addition, rows=changed)),
             examples,
             metrics[:1],
             labels,

@@ -144,6 +144,7 @@ def ensemble_table(
     metric: str,
     dev_scores: Mapping[str, float],
     labels: Sequence[str] = (),
+    groups: Sequence[str | None] | None = None,
 ) -> EnsembleTable:
     """Score the members, the best of them by dev, and their ensembles, on the same rows.
 
@@ -153,6 +154,7 @@ def ensemble_table(
         metric: from `data.metrics.METRICS`.
         dev_scores: each member's score on dev, which chooses the best one and weighs them.
         labels: the task's labels in order.
+        groups: which rows belong together, for metrics that need it.
     Raises:
         UsageError: as the ensembles and metrics do, or a member without a dev score.
     """
@@ -160,7 +162,7 @@ def ensemble_table(
         raise UsageError(f"no dev score for {listed(missing)}; the best is chosen on dev")
 
     def worth(predictions: Sequence[Prediction]) -> float:
-        return score([metric], [p.answer for p in predictions], golds, labels)[metric]
+        return score([metric], [p.answer for p in predictions], golds, labels, groups)[metric]
 
     numbers = any(one.value is not None for rows in members.values() for one in rows)
     ranked = all(one.probabilities for rows in members.values() for one in rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -159,7 +159,7 @@ def mixed_as_alone(
     rows = applied.addition.rows
     if rows is None:
         return Check(name, skipped="the prompt has no rows")
-    other = applied.with_addition(Addition(rows.flip(0) * 0.5))
+    other = applied.with_addition(replace(applied.addition, rows=rows.flip(0) * 0.5))
     items = [(n, example) for example in examples for n in (0, 1)]
     mixed = _scores(backbone, [applied, other], items)
     apart = [_scores(backbone, [(applied, other)[n]], [(0, example)]) for n, example in items]
@@ -175,7 +175,7 @@ def rows_matter(backbone: Backbone, applied: Applied, examples: Sequence[Example
     if rows is None:
         return Check(name, skipped="the prompt has no rows")
     items = [(0, example) for example in examples]
-    silent = applied.with_addition(Addition(torch.zeros_like(rows)))
+    silent = applied.with_addition(replace(applied.addition, rows=torch.zeros_like(rows)))
     moved = float(
         (_scores(backbone, [applied], items) - _scores(backbone, [silent], items)).abs().max()
     )

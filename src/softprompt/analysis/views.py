@@ -67,7 +67,7 @@ def view_queries(applied: Applied, queries: Sequence[Query]) -> list[QueryView]:
     for query in queries:
         read: dict[int, list[str]] = {}
         for one in query.reads:
-            for place, piece in zip(one.positions, tokenizer.pieces(one.tokens), strict=True):
+            for place, piece in zip(one.positions, _read_pieces(applied, one.tokens), strict=True):
                 known = read.setdefault(place, [])
                 known += [piece] if piece not in known else []
         if query.decoder is None:
@@ -76,6 +76,14 @@ def view_queries(applied: Applied, queries: Sequence[Query]) -> list[QueryView]:
             main = _positions(tokenizer, query.ids, {})
             views.append(QueryView(main, _positions(tokenizer, query.decoder, read)))
     return views
+
+
+def _read_pieces(applied: Applied, tokens: Sequence[int]) -> tuple[str, ...]:
+    """What is read, in words: pieces, or the label of a class vector."""
+    if any(token < 0 for token in tokens):
+        labels = applied.answers.labels(None)
+        return tuple(f"class {labels[-1 - token]}" for token in tokens)
+    return tuple(applied.renderer.frame.tokenizer.pieces(tuple(tokens)))
 
 
 def _positions(

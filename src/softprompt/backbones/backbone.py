@@ -26,6 +26,7 @@ from softprompt.backbones.attended import Sites, attending
 from softprompt.backbones.fingerprint import identity_of
 from softprompt.backbones.generation import generate
 from softprompt.backbones.greedy import greedy_config
+from softprompt.backbones.head import Head
 from softprompt.backbones.head_rows import head_rows
 from softprompt.backbones.inputs import Inputs
 from softprompt.backbones.kept_positions import keep_positions
@@ -108,8 +109,9 @@ class Backbone:
         model: nn.Module = self._model
         return model
 
-    @property
+    @cached_property
     def n_parameters(self) -> int:
+        """Of the model as loaded; counted before anything is built into it."""
         return sum(p.numel() for p in self._model.parameters())
 
     @cached_property
@@ -149,6 +151,11 @@ class Backbone:
         with torch.no_grad():
             everything = torch.arange(self._model.get_input_embeddings().weight.shape[0])
             return float(self.embed(everything).float().pow(2).mean().sqrt())
+
+    @cached_property
+    def head(self) -> Head:
+        """Its output head: what it reads, and its rows."""
+        return Head(self._model)
 
     # --- forward ------------------------------------------------------------------------------
 

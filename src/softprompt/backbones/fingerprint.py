@@ -86,6 +86,12 @@ def last_block(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
     return sorted((n, p) for n, p in model.named_parameters() if n.startswith(prefix))
 
 
+def block_of(name: str) -> tuple[str, int] | None:
+    """Stack and number of the block that a parameter belongs to; None outside of all blocks."""
+    found = _BLOCK.match(name)
+    return None if found is None else (found[1], int(found[2]))
+
+
 def _bytes(tensor: Tensor, stored: torch.dtype) -> bytes:
     plain = tensor.detach().to("cpu")
     if plain.is_floating_point():

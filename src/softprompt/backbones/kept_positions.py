@@ -2,7 +2,8 @@
 
 A forward pre-hook on `model.get_output_embeddings()` selects rows of the hidden states before the
 head's matrix, so that no `[B, T, V]` tensor is ever made. The hook lives for one `with` block.
-Two uses: the model's own head at these positions, or what the head would have read there.
+Three uses: the model's own head at these positions, what the head would have read there instead of it, or
+both.
 """
 
 from __future__ import annotations
@@ -52,6 +53,25 @@ def head_input(model: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[list
         return hidden[:, :0]
 
     with _before_head(model, catch):
+        yield caught
+
+
+@contextmanager
+def head_states(model: nn.Module, rows: Tensor, columns: Tensor) -> Iterator[list[Tensor]]:
+    """Within the block, `model(...)` puts what its head reads at the n positions, `[n, H]`, into the list
+    that is given; its logits stay as they are.
+
+    Around `keep_positions`, not within it: hooks run in the order in which they were set.
+
+    Args and raises as `keep_positions`.
+    """
+    caught: list[Tensor] = []
+
+    def listen(hidden: Tensor) -> Tensor:
+        caught.append(hidden[rows, columns])
+        return hidden
+
+    with _before_head(model, listen):
         yield caught
 
 

@@ -125,7 +125,7 @@ def _measured(addition: Addition, model: Backbone) -> list[tuple[str, str]]:
 
 def _task(source: Path, asked: Asked, model: Backbone) -> tuple[Task, str, dict[str, Any] | None]:
     """The task that is meant, its template, and its words where they are not its own."""
-    from softprompt.data.known_tasks import TASKS
+    from softprompt.data.registry import is_known, task_without_rows
     from softprompt.data.task import Task
     from softprompt.text.template import parse
 
@@ -147,8 +147,8 @@ def _task(source: Path, asked: Asked, model: Backbone) -> tuple[Task, str, dict[
         task = run_task(settings).task
         words = words or settings.words
         template = asked.template or settings.template or task.template_for(model.family)
-    elif asked.task in TASKS:
-        task = _without_rows(asked.task)
+    elif is_known(asked.task):
+        task = task_without_rows(asked.task)
         template = asked.template or task.template_for(model.family)
     else:
         raise SettingsError(
@@ -157,29 +157,3 @@ def _task(source: Path, asked: Asked, model: Backbone) -> tuple[Task, str, dict[
     if template is None:
         raise SettingsError(f"task '{task.name}' has no template of its own: give --template")
     return task, template, words
-
-
-def _without_rows(name: str) -> Task:
-    """A known task as its entry describes it; its files are not needed."""
-    from softprompt.data.columns import label_map
-    from softprompt.data.known_tasks import TASKS
-    from softprompt.data.metrics import DEFAULTS
-    from softprompt.data.task import Task
-
-    entry = TASKS[name]
-    labels = label_map(entry.labels)[0] if entry.labels is not None else ()
-    words = {k: (w,) if isinstance(w, str) else tuple(w) for k, w in (entry.words or {}).items()}
-    return Task(
-        name=entry.name,
-        fields=entry.fields,
-        kind=entry.kind,
-        labels=labels,
-        splits={},
-        metrics=entry.metrics or DEFAULTS[entry.kind],
-        bounds=entry.bounds,
-        template=entry.template,
-        words=words or None,
-        language=entry.language,
-        source=entry.source,
-        templates=entry.templates,
-    )

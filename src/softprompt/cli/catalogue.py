@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from softprompt.data.metrics import DEFAULTS
+
+if TYPE_CHECKING:
+    from softprompt.data.known_tasks import TaskEntry
 
 Rows = Sequence[tuple[str, ...]]
 
@@ -23,18 +30,49 @@ def catalogue() -> Mapping[str, Callable[[], Rows]]:
 
 
 def _tasks() -> Rows:
-    from softprompt.data.known_tasks import TASKS
+    """Under its benchmark: name, language, whether its files are there, metrics, forms, variants."""
+    import os
 
-    return [
-        (
-            name,
-            entry.language or "",
-            "ships" if entry.shipped else "your files",
-            entry.template or "",
-            *(f"{family.replace('_', '-')}: {own}" for family, own in entry.templates.items()),
-        )
-        for name, entry in TASKS.items()
-    ]
+    from softprompt.data.known_tasks import TASKS
+    from softprompt.data.registry import FOLDER_VARIABLE
+
+    folder = os.environ.get(FOLDER_VARIABLE)
+    rows: list[tuple[str, ...]] = []
+    for benchmark in dict.fromkeys(entry.benchmark for entry in TASKS.values()):
+        rows.append((benchmark, "", "", "", ""))
+        rows += [
+            (
+                f"  {name}",
+                entry.language or "",
+                _where(entry, folder),
+                ", ".join(entry.metrics or DEFAULTS[entry.kind]),
+                _choices(entry),
+            )
+            for name, entry in TASKS.items()
+            if entry.benchmark == benchmark
+        ]
+    return rows
+
+
+def _where(entry: TaskEntry, folder: str | None) -> str:
+    from softprompt.data.registry import first_file, missing_files
+
+    if entry.shipped:
+        return "ships"
+    if not folder:
+        return f"your files: {first_file(entry)}"
+    root = Path(folder).expanduser()
+    if not (missing := missing_files(entry, root)):
+        return "files found"
+    others = [name for name in entry.variants if not missing_files(entry, root, name)]
+    return f"found: variant {'|'.join(others)}" if others else f"missing: {missing[0]}"
+
+
+def _choices(entry: TaskEntry) -> str:
+    shown = [f":{form}" for form in entry.forms]
+    if entry.variants:
+        shown.append(f"variant {'|'.join(entry.variants)}")
+    return "  ".join(shown)
 
 
 def _backbones() -> Rows:

@@ -20,6 +20,8 @@ LIBRARIES = (
 OPTIONAL = (
     ("tensorboard", "tensorboard", "training.tensorboard=true", "softprompt[track]"),
     ("peft", "peft", "exchange of prompts with PEFT", "softprompt[peft]"),
+    ("sacrebleu", "sacrebleu", "the metric bleu", "softprompt[text]"),
+    ("rouge_score", "rouge-score", "the metrics rouge_l, rouge_1, rouge_2", "softprompt[text]"),
     ("pandas", "pandas", "tasks from data frames", "pandas"),
     ("pyarrow", "pyarrow", "tasks from Parquet files", "pyarrow"),
 )

@@ -87,8 +87,8 @@ def export_prompt(
 ) -> None:
     """Write a prompt in another toolkit's form.
 
-    PEFT has an equivalent for rows in front of a causal or encoder-decoder backbone's input; anything
-    else is refused, with the reason.
+    PEFT has an equivalent for rows in front of a causal or encoder-decoder backbone's input, and for keys
+    and values of a causal one; anything else is refused, with the reason.
 
     \b
     softprompt export runs/mood/prompt --to peft --out mood-peft
@@ -109,7 +109,7 @@ def export_prompt(
         write_npy_prompt(loaded.rows, out, overwrite)
         say(f"saved: {out}, {loaded.rows.shape[0]} rows of width {loaded.rows.shape[1]}")
         return
-    from softprompt.prompts.peft_export import PeftBase, peft_rows, write_peft_folder
+    from softprompt.prompts.peft_export import PeftBase, write_peft_folder
 
     loaded, model = load_prompt(prompt, backbone, device)
     config = model.config
@@ -119,12 +119,13 @@ def export_prompt(
         heads=getattr(config, "num_attention_heads", None),
         scale=model.traits.scale,
     )
-    rows, start_rows = peft_rows(loaded, base)
-    write_peft_folder(loaded, base, out, overwrite=overwrite)
-    say(f"saved: {out}, {rows.shape[0]} rows of width {rows.shape[1]}")
-    if start_rows:
+    made = write_peft_folder(loaded, base, out, overwrite=overwrite)
+    length, width = made.tensor.shape
+    kind = "rows of width" if loaded.rows is not None else "keys and values, all layers of width"
+    say(f"saved: {out}, {length} {kind} {width}")
+    if made.start_rows:
         say(
-            f"The first {start_rows} stand for the tokenizer's start tokens: tokenise without them "
+            f"The first {made.start_rows} stand for the tokenizer's start tokens: tokenise without them "
             "(see README.md there)."
         )
     say(f"PEFT knows no template; it was learned with: {loaded.template}")
@@ -148,11 +149,12 @@ def _from_peft(
     found = read_peft_folder(source, number)
     for note in found.notes:
         say(f"note: {note}")
-    if isinstance(found, PeftPrefix):
-        return _from_prefix(source, found, _load(source, backbone, device), asked)
     own = exported_prompt(source, found) if asked.nothing else None
     if own is None:
-        return _from_foreign(source, found, _load(source, backbone, device), asked)
+        model = _load(source, backbone, device)
+        if isinstance(found, PeftPrefix):
+            return _from_prefix(source, found, model, asked)
+        return _from_foreign(source, found, model, asked)
     if backbone is not None:
         from softprompt.prompts.identity import check_backbone
 

@@ -40,6 +40,9 @@ def show(
     folder: Annotated[
         Path | None, typer.Option("--data", help="Folder of a named task's files.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Of a prompt: check it, as softprompt verify does.")
+    ] = False,
 ) -> None:
     """Show a prompt, run, backbone or task.
 
@@ -50,7 +53,11 @@ def show(
     softprompt show run.yaml --render
     """
     path = Path(thing)
-    if (prompt_folder(path) / "prompt.json").is_file():
+    if verify:
+        from softprompt.cli.verifying import verify as check
+
+        check(path, backbone, None, device)
+    elif (prompt_folder(path) / "prompt.json").is_file():
         _show_prompt(path, backbone, device, render, text, neighbours)
     elif path.suffix in (".yaml", ".yml") or (path / "config.yaml").is_file():
         _show_run(path, render, text)
@@ -63,9 +70,9 @@ def show(
 
 
 def _is_task(name: str) -> bool:
-    from softprompt.data.known_tasks import TASKS
+    from softprompt.data.registry import is_known
 
-    return name in TASKS
+    return is_known(name)
 
 
 def _show_prompt(
@@ -126,7 +133,7 @@ def _show_prompt(
         from softprompt.inference.predictor import applied_prompt
 
         say()
-        _render(applied_prompt(model, loaded), _example(loaded, text))
+        _render(applied_prompt(model, loaded, worn=True), _example(loaded, text))
 
 
 def _show_run(path: Path, render: bool, text: str | None) -> None:
@@ -173,21 +180,26 @@ def _show_backbone(model: Backbone) -> None:
 def _show_task(name: str, folder: Path | None) -> None:
     from collections import Counter
 
-    from softprompt.data.registry import load_task
+    from softprompt.data.registry import find_entry, load_task, task_without_rows
 
-    task: Task = load_task(name, folder)
+    entry, described = find_entry(name), task_without_rows(name)
+    forms = [f"{name}:{form} ({given.source})" for form, given in entry.forms.items()]
     table(
         [
-            ("task", task.name),
-            ("source", task.source),
-            ("language", task.language or "not named"),
-            ("fields", ", ".join(task.fields)),
-            ("template", task.template or "none"),
-            *((f"… {family.replace('_', '-')}", own) for family, own in task.templates.items()),
-            *(("answer", f"{k} ← {', '.join(v)}") for k, v in (task.words or {}).items()),
-            ("metrics", ", ".join(task.metrics)),
+            ("task", described.name),
+            ("source", described.source),
+            *([("note", entry.note)] if entry.note else []),
+            ("language", described.language or "not named"),
+            ("fields", ", ".join(described.fields)),
+            ("template", described.template or "none"),
+            *((f"… {family.replace('_', '-')}", own) for family, own in entry.templates.items()),
+            *(("answer", f"{k} ← {', '.join(v)}") for k, v in (described.words or {}).items()),
+            ("metrics", ", ".join(described.metrics)),
+            *(("form", form) for form in forms),
+            *([("variants", ", ".join(entry.variants))] if entry.variants else []),
         ]
     )
+    task: Task = load_task(name, folder)
     say()
     for split in task.split_names:
         rows = task.examples(split)
@@ -234,8 +246,10 @@ def _render(applied: Applied, example: Example) -> None:
             )
     if rendering.cut:
         warn(f"{rendering.cut} tokens did not fit and were cut")
-    say()
     reports = check_words(applied.renderer, example.fields, example.candidates)
+    if not reports:
+        return
+    say()
     table(
         [(r.label, r.word, " ".join(r.pieces), "; ".join(r.warnings)) for r in reports],
         ("label", "word", "tokens", "warnings"),

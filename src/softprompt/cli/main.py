@@ -18,9 +18,11 @@ import typer
 
 import softprompt
 from softprompt.cli import (
+    comparing,
     ensembles,
     exchanging,
     explaining,
+    forgetting,
     looking,
     pretraining,
     starting,
@@ -45,11 +47,13 @@ app = typer.Typer(
 for verbs in (
     starting,
     training,
+    comparing,
     using,
     ensembles,
     looking,
     explaining,
     verifying,
+    forgetting,
     exchanging,
     pretraining,
 ):

@@ -97,15 +97,16 @@ def evaluate(
     """
     from softprompt.inference.evaluate import evaluate as evaluate_on
     from softprompt.inference.predictor import applied_prompt
+    from softprompt.inference.wearing import worn
     from softprompt.recipes.predict_file import Result, json_line, output_file
 
     loaded, model = load_prompt(prompt, backbone, device, precision)
     task = labelled_data(prompt, loaded, data, target, columns_of(field), metric, folder)
     chosen = split or next((s for s in ("test", "dev") if s in task.split_names), "train")
     check_fits(loaded, task)
-    found = evaluate_on(
-        model, applied_prompt(model, loaded), task.examples(chosen), task.metrics, task.labels
-    )
+    applied = applied_prompt(model, loaded, worn=True)
+    with worn(model, loaded):
+        found = evaluate_on(model, applied, task.examples(chosen), task.metrics, task.labels)
     scores = {**found.metrics, **found.beside}
     table(
         [(chosen, name, str(found.n), f"{value:.4f}") for name, value in scores.items()],
@@ -243,8 +244,7 @@ def labelled_data(
     Raises:
         UsageError: none of them, or one that cannot be read.
     """
-    from softprompt.data.known_tasks import TASKS
-    from softprompt.data.registry import load_task
+    from softprompt.data.registry import is_known, load_task
     from softprompt.recipes.run_data import file_task, run_task
     from softprompt.recipes.run_file import CONFIG, read_run
     from softprompt.recipes.schema import FileTask
@@ -259,7 +259,7 @@ def labelled_data(
         return run_task(read_run(run)).task
     if data.endswith((".yaml", ".yml")):
         return run_task(read_run(Path(data))).task
-    if data in TASKS:
+    if is_known(data):
         return load_task(data, files)
     if target is None:
         raise SettingsError(

@@ -10,36 +10,44 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from softprompt.data.assembly import assemble
-from softprompt.data.columns import did_you_mean, listed
+from softprompt.data.columns import did_you_mean, label_map, listed
 from softprompt.data.known_tasks import TASKS, TaskEntry, TaskFile
-from softprompt.data.lines import Report
+from softprompt.data.lines import LINE_LIMIT, OPENERS, Report
+from softprompt.data.metrics import DEFAULTS
 from softprompt.data.readers import FileSource, Rows, RowSource
+from softprompt.data.splitting import dev_from_train
 from softprompt.data.task import Task
 from softprompt.errors import DataError, UsageError
 
 FOLDER_VARIABLE = "SOFTPROMPT_DATA"
+TEST_SEED = 0
+"""Of a test set that comes out of train: one for all runs, or their scores could not be compared."""
+LONGEST = 64 * LINE_LIMIT
+"""Official files have longer lines than a user's own should: whole passages with their questions."""
 
 
 def load_task(
-    name: str, folder: str | Path | None = None, variant: str | None = None, dev_seed: int = 0
+    name: str,
+    folder: str | Path | None = None,
+    variant: str | None = None,
+    dev_seed: int = 0,
+    form: str | None = None,
 ) -> Task:
     """The task called `name`; its splits are read when first asked for.
 
     Args:
-        name: one of `TASKS`.
+        name: one of `TASKS`, with `:t5` behind it for that form.
         folder: the data folder, or the task's own folder in it. Left out: the environment variable
             SOFTPROMPT_DATA. Not used for tasks that the package ships.
         variant: another choice of files; "eprstmt" and "tnews" have "0" to "4", FewCLUE's five
             splits, and by default train on all five.
         dev_seed: for tasks without a dev file: which rows leave train for it.
+        form: another way to ask; "t5" has the text-to-text form of Raffel et al. 2020.
     Raises:
-        UsageError: no such task or variant, or no folder given.
+        UsageError: no such task, variant or form, or no folder given.
         DataError: a file is not where it should be, or has a bad row.
     """
-    if name not in TASKS:
-        hint = did_you_mean(name, TASKS)
-        raise UsageError(f"unknown task {name!r}; known: {listed(TASKS)}{hint}")
-    entry = TASKS[name]
+    entry = find_entry(name) if form is None else in_form(find_entry(name), form)
     files = entry.files
     if variant is not None:
         if variant not in entry.variants:
@@ -49,11 +57,41 @@ def load_task(
     return read_entry(replace(entry, files=files), folder, dev_seed)
 
 
+def find_entry(name: str) -> TaskEntry:
+    """The entry called `name`, in the form that stands behind a colon ("super_glue/rte:t5").
+
+    Raises:
+        UsageError: no such task or form.
+    """
+    base, colon, form = name.partition(":")
+    if base not in TASKS:
+        hint = did_you_mean(base, TASKS)
+        raise UsageError(f"unknown task {base!r}; known: {listed(TASKS)}{hint}")
+    return in_form(TASKS[base], form) if colon else TASKS[base]
+
+
+def is_known(name: str) -> bool:
+    """Whether this is the name of a task of the tables, with or without a form."""
+    return name.partition(":")[0] in TASKS
+
+
+def in_form(entry: TaskEntry, form: str) -> TaskEntry:
+    """An entry asked another way; it is called by both names.
+
+    Raises:
+        UsageError: it has no such form.
+    """
+    if form not in entry.forms:
+        known = listed(entry.forms) or "none"
+        raise UsageError(f"task {entry.name!r} has no form {form!r}; known: {known}")
+    return replace(entry.in_form(entry.forms[form]), name=f"{entry.name}:{form}")
+
+
 def read_entry(entry: TaskEntry, folder: str | Path | None = None, dev_seed: int = 0) -> Task:
     """The task of an entry, in the table or not; arguments and errors as in `load_task`."""
     paths = _shipped_paths(entry) if entry.shipped else _paths(entry, folder)
     sources: dict[str, RowSource] = {
-        split: _EntrySource(path, entry.files[split], entry) for split, path in paths.items()
+        split: _EntrySource(path, entry.files[split], entry, split) for split, path in paths.items()
     }
     task = Task.of(
         assemble(
@@ -63,6 +101,10 @@ def read_entry(entry: TaskEntry, folder: str | Path | None = None, dev_seed: int
             labels=entry.labels,
             kind=entry.kind,
             bounds=entry.bounds,
+            id=entry.id,
+            candidates=entry.candidates,
+            group=entry.group,
+            strip=entry.strip,
             lazy=True,
             name=entry.name,
             metrics=entry.metrics,
@@ -73,6 +115,14 @@ def read_entry(entry: TaskEntry, folder: str | Path | None = None, dev_seed: int
             source=entry.source,
         )
     )
+    if "train" not in task.splits:
+        return task
+    if entry.test_fraction is not None and "test" not in task.splits:
+        by_label = task.kind == "label"
+        stay, gone = dev_from_train(
+            task.examples("train"), None, entry.test_fraction, TEST_SEED, by_label=by_label
+        )
+        task = task.with_splits(train=stay, test=gone)
     if entry.dev_fraction is not None and "dev" not in task.splits:
         task = task.with_dev_from_train(fraction=entry.dev_fraction, seed=dev_seed)
     return task
@@ -85,23 +135,48 @@ class _EntrySource:
     path: Path
     file: TaskFile
     entry: TaskEntry
+    split: str
 
     @property
     def name(self) -> str:
         return str(self.path)
 
     def rows(self, report: Report) -> Rows:
-        renamed = {**self.entry.columns, **self.file.columns}
-        source = FileSource(self.path, header=self.file.header, quoting=self.file.quoting)
-        for line, row in source.rows(report):
+        entry = self.entry
+        renamed = {**entry.columns, **self.file.columns}
+        if self.file.target is not None:
+            renamed[entry.target] = self.file.target
+        for line, row in self._records(report):
             cells = dict(row)
-            for name in self.entry.fields:
+            for name in (*entry.fields, entry.target):
                 column = renamed.get(name, name)
-                if column in cells:
-                    cells[name] = cells[column]
-                if self.entry.clean is not None and isinstance(cells.get(name), str):
-                    cells[name] = self.entry.clean(cells[name])
+                if column in row:
+                    cells[name] = row[column]
+                if name in entry.fields and entry.clean and isinstance(cells.get(name), str):
+                    cells[name] = entry.clean(cells[name])
             yield line, cells
+
+    def _records(self, report: Report) -> Rows:
+        file, unfold = self.file, self.entry.unfold
+        if file.layout is not None:
+            records = file.layout(self.path, report)
+        else:
+            source = FileSource(
+                self.path, file.format, file.header, quoting=file.quoting, line_limit=LONGEST
+            )
+            records = source.rows(report)
+        if unfold is None:
+            yield from records
+            return
+        for line, record in records:
+            try:
+                made = list(unfold(record, self.split))
+            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+                message = f"not in the layout of {self.entry.name}: {error!r}"
+                report(DataError(message, file=self.name, line=line))
+                continue
+            for row in made:
+                yield line, row
 
 
 def _shipped_paths(entry: TaskEntry) -> dict[str, Path]:
@@ -116,8 +191,38 @@ def _shipped_paths(entry: TaskEntry) -> dict[str, Path]:
     return paths
 
 
+def first_file(entry: TaskEntry) -> str:
+    """The file that tells a user where the files of a task belong, below the data folder."""
+    needed = [file for file in entry.files.values() if not file.optional]
+    return (needed or list(entry.files.values()))[0].path
+
+
+def task_without_rows(name: str) -> Task:
+    """A known task as its entry describes it; its files are not needed.
+
+    Raises:
+        UsageError: no such task or form.
+    """
+    entry = find_entry(name)
+    words = {k: (w,) if isinstance(w, str) else tuple(w) for k, w in (entry.words or {}).items()}
+    return Task(
+        name=entry.name,
+        fields=entry.fields,
+        kind=entry.kind,
+        labels=label_map(entry.labels)[0] if entry.labels is not None else (),
+        splits={},
+        metrics=entry.metrics or DEFAULTS[entry.kind],
+        bounds=entry.bounds,
+        template=entry.template,
+        words=words or None,
+        language=entry.language,
+        source=entry.source,
+        templates=entry.templates,
+    )
+
+
 def _paths(entry: TaskEntry, folder: str | Path | None) -> dict[str, Path]:
-    expected = next(iter(entry.files.values())).path
+    expected = first_file(entry)
     root = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     if not root:
         hub = f' (or Task.from_hub("{entry.hub}", …))' if entry.hub else ""
@@ -127,13 +232,11 @@ def _paths(entry: TaskEntry, folder: str | Path | None) -> dict[str, Path]:
         )
     base, drop = Path(root).expanduser(), 0
     if folder is not None:  # it may be the task's own folder: leading parts of the path fall away
-        parts = Path(expected).parts
-        found = [n for n in range(len(parts)) if base.joinpath(*parts[n:]).is_file()]
-        drop = found[0] if found else 0
+        drop = next((n for n in _drops(entry) if _any_there(entry, base, n)), 0)
     paths: dict[str, Path] = {}
     for split, file in entry.files.items():
-        path = base.joinpath(*Path(file.path).parts[drop:])
-        if path.is_file():
+        path = there(base.joinpath(*Path(file.path).parts[drop:]))
+        if path.is_file() and not (file.optional and path.stat().st_size == 0):
             paths[split] = path
         elif not file.optional:
             raise DataError(
@@ -141,4 +244,32 @@ def _paths(entry: TaskEntry, folder: str | Path | None) -> dict[str, Path]:
                 f"expected <folder>/{file.path}",
                 file=str(path),
             )
+    if not paths:
+        raise DataError(
+            f"none of the files of {entry.name} is there: expected <folder>/{expected}",
+            file=str(base),
+        )
     return paths
+
+
+def there(path: Path) -> Path:
+    """The file, or the packed one beside where it should be; the path itself if there is none."""
+    packed = (path.with_name(path.name + ending) for ending in OPENERS)
+    return path if path.is_file() else next((one for one in packed if one.is_file()), path)
+
+
+def missing_files(entry: TaskEntry, folder: Path, variant: str | None = None) -> list[str]:
+    """What a task's files in a folder lack, below it; of a choice of optional ones alone, all."""
+    files = entry.files if variant is None else entry.variants[variant]
+    gone = [f for f in files.values() if not there(folder / f.path).is_file()]
+    needed = [file.path for file in gone if not file.optional]
+    return needed or ([file.path for file in gone] if len(gone) == len(files) else [])
+
+
+def _drops(entry: TaskEntry) -> range:
+    return range(max(len(Path(file.path).parts) for file in entry.files.values()))
+
+
+def _any_there(entry: TaskEntry, base: Path, drop: int) -> bool:
+    parts = (Path(file.path).parts[drop:] for file in entry.files.values())
+    return any(there(base.joinpath(*left)).is_file() for left in parts if left)

@@ -52,7 +52,8 @@ class Task:
         bounds: lowest and highest number, for kind "number".
         template: one to start from, or None.
         templates: family of backbones to its own, where `template`, a cloze, does not suit it.
-        words: label to the words that may stand for it, or None.
+        words: label to the words that may stand for it, or None; of a number, two names, its
+            lower and its upper end.
         language: such as "en" or "zh", or None.
         source: where the rows come from and under what terms.
     """
@@ -79,8 +80,10 @@ class Task:
             check_metric(name, self.kind, self.labels)
         if strange := set(self.templates) - set(get_args(Family)):
             raise UsageError(f"templates: {listed(strange)}: no families of {get_args(Family)}")
+        if self.kind == "number" and self.words is not None and len(self.words) != 2:
+            raise UsageError("words: a number has two, of its lower and its upper end")
         for label, words in (self.words or {}).items():
-            if label not in self.labels:
+            if self.kind != "number" and label not in self.labels:
                 hint = did_you_mean(label, self.labels)
                 raise UsageError(f"words: {label!r} is none of {listed(self.labels)}{hint}")
             if isinstance(words, str) or not words:

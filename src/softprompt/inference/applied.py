@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.errors import DataError, PromptError, SettingsError, TemplateError
+from softprompt.inference.demonstrations import Shots
 from softprompt.inference.objective import Objective
 from softprompt.prompts.addition import Addition
-from softprompt.text.answers import Answers
+from softprompt.text.answers import Answers, Classes
 from softprompt.text.layout import Frame
 from softprompt.text.query import Source
 from softprompt.text.renderer import Draft, Renderer
 from softprompt.text.rendering import Rendering, RenderSettings
+from softprompt.text.spell import Demonstration
 from softprompt.text.template import Template
 
 
@@ -27,11 +29,13 @@ class Applied:
         renderer: template, answers and tokenizer.
         objective: how candidates are scored and judged.
         addition: what the prompt adds; an empty one for zero-shot use.
+        shots: which solved examples stand in front of a question; None: none.
     """
 
     renderer: Renderer
     objective: Objective
     addition: Addition = field(default_factory=Addition)
+    shots: Shots | None = None
 
     @property
     def answers(self) -> Answers:
@@ -41,18 +45,29 @@ class Applied:
         """The same with another addition.
 
         Raises:
-            PromptError: it has another number of rows than the template places.
+            PromptError: it has another number of rows than the template places, or of class vectors
+                than there are labels to answer with.
         """
         if addition.n_rows != self.renderer.total_rows:
             raise PromptError(
                 f"the template places {self.renderer.total_rows} rows, the prompt has "
                 f"{addition.n_rows}"
             )
+        classes = len(self.answers.labels(None)) if isinstance(self.answers, Classes) else 0
+        vectors = 0 if addition.readout is None else addition.readout.n_classes
+        if vectors != classes:
+            raise PromptError(f"the prompt has {vectors} class vectors, its answers need {classes}")
         return replace(self, addition=addition)
+
+    def shown(self, example: Example) -> tuple[Demonstration, ...]:
+        """The demonstrations of an example, as many as there are, whether they fit or not."""
+        return () if self.shots is None else self.shots.shown_with(example.fields)
 
     def drafts(self, examples: Iterable[Example]) -> list[Draft | None]:
         """Examples tokenised in one batch, for the methods below; they say what is wrong with one
         for which there is None."""
+        if self.shots is not None:  # which go first is seen when an example is made to fit
+            return [None for _ in examples]
         return self.renderer.drafts(example.fields for example in examples)
 
     def render(self, example: Example, draft: Draft | None = None) -> Rendering:
@@ -64,24 +79,29 @@ class Applied:
             DataError: the example lacks a field of the template, has no candidates, or does not fit.
         """
         with _naming(example):
-            return self.renderer.score(example.fields, example.candidates, draft=draft)
+            shown = self.shown(example)
+            return self.renderer.score(example.fields, example.candidates, shown, draft)
 
     def render_gold(
         self, example: Example, words: tuple[str, ...], draft: Draft | None = None
     ) -> Rendering:
         """What scores one filling of the slots alone (of free text, with the end token)."""
         with _naming(example):
-            return self.renderer.gold(example.fields, words, example.candidates, draft=draft)
+            shown = self.shown(example)
+            return self.renderer.gold(example.fields, words, example.candidates, shown, draft)
 
     def source(self, example: Example, draft: Draft | None = None) -> Source:
         """What a generator continues for the example."""
         with _naming(example):
-            return self.renderer.source(example.fields, example.candidates, draft=draft)
+            shown = self.shown(example)
+            return self.renderer.source(example.fields, example.candidates, shown, draft)
 
     def candidate_ids(self, example: Example, draft: Draft | None = None) -> list[tuple[int, ...]]:
         """How each candidate is tokenised in this example, its slots one after another."""
         with _naming(example):
-            tokenised = self.renderer.candidate_ids(example.fields, example.candidates, draft=draft)
+            shown = self.shown(example)
+            made = self.renderer.candidate_ids
+            tokenised = made(example.fields, example.candidates, shown, draft)
         return [tuple(i for ids in words for i in ids) for _, words in tokenised]
 
 

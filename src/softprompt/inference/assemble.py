@@ -10,6 +10,7 @@ vocabulary, or W tokens of it.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -23,7 +24,9 @@ from softprompt.backbones.prefix import Prefix
 from softprompt.errors import PromptError
 from softprompt.inference.beginnings import Beginnings
 from softprompt.inference.passes import Pass, Place, Plan, plan
+from softprompt.inference.text_positions import ANSWER, count_text, mark_answers, text_index
 from softprompt.prompts.addition import Stacked, pick
+from softprompt.prompts.offset import pick_offsets
 from softprompt.text.query import Query
 
 READING_COST = 1 / 7
@@ -74,15 +77,35 @@ class Batch:
     ) -> Float[Tensor, "n V"]:
         """Logits at places of `plan`, in their order; each pass is run once.
 
+        Args and raises as `read`.
+        """
+        return self.read(backbone, places, (), only)[0]
+
+    def read(
+        self,
+        backbone: Backbone,
+        places: Sequence[Place],
+        below: Sequence[Place],
+        only: Int[Tensor, " W"] | None = None,
+    ) -> tuple[Float[Tensor, "n V"], Float[Tensor, "m H"]]:
+        """Logits at places of `plan`, and what the output head reads at others, each in their order; each
+        pass is run once.
+
         Args:
+            places: of the logits.
+            below: of the states that the head reads.
             only: the tokens whose logits are asked for, `[n, W]`.
+        Returns:
+            Both in f32, or f64 where the backbone is f64.
         Raises:
             IndexError: a place in a pass that need not run.
         """
-        if any(number < self.ran for number, _, _ in places):
-            raise IndexError("logits of a position that was run before, expected one behind it")
+        if any(number < self.ran for number, _, _ in (*places, *below)):
+            raise IndexError("a position that was run before is to be read, expected one behind it")
         found: list[Tensor] = []
+        states: list[Tensor] = []
         order: list[int] = []
+        order_below: list[int] = []
         prefix = self.known
         encoded: Encoded | None = None
         if self.encoder is not None:
@@ -92,23 +115,37 @@ class Batch:
             before = self.plan.passes[number].before
             if prefix is not None:
                 prefix, encoded = prefix.rows(before), encoded and encoded.rows(before)
-            here = [n for n, (its, _, _) in enumerate(places) if its == number]
-            rows = torch.tensor([places[n][1] for n in here], dtype=torch.long)
-            columns = torch.tensor([places[n][2] for n in here], dtype=torch.long)
-            if number < last:
-                logits, prefix = backbone.prefill(
-                    inputs, rows, columns, encoded, prefix=prefix, vocabulary=only
-                )
-            else:
-                logits = backbone.logits(
-                    inputs, rows, columns, encoded, prefix=prefix, vocabulary=only
-                )
+            here, rows, columns = _in_pass(places, number)
+            here_below, *under = _in_pass(below, number)
+            with backbone.head.states(*under) if below else nullcontext() as heard:
+                if number < last:
+                    logits, prefix = backbone.prefill(
+                        inputs, rows, columns, encoded, prefix=prefix, vocabulary=only
+                    )
+                else:
+                    logits = backbone.logits(
+                        inputs, rows, columns, encoded, prefix=prefix, vocabulary=only
+                    )
             found.append(logits)
             order += here
-        if len(found) == 1:
-            return found[0]
-        back = torch.tensor(order).argsort()
-        return torch.cat(found)[back.to(found[0].device)]
+            states += [one.to(logits.dtype) for one in heard or ()]
+            order_below += here_below
+        return _in_order(found, order), _in_order(states or [found[0][:0]], order_below)
+
+
+def _in_pass(places: Sequence[Place], number: int) -> tuple[list[int], Tensor, Tensor]:
+    """Which places are in a pass, and their rows and columns there."""
+    here = [n for n, (its, _, _) in enumerate(places) if its == number]
+    rows = torch.tensor([places[n][1] for n in here], dtype=torch.long)
+    return here, rows, torch.tensor([places[n][2] for n in here], dtype=torch.long)
+
+
+def _in_order(parts: Sequence[Tensor], order: Sequence[int]) -> Tensor:
+    """What passes gave, as places were asked for."""
+    if len(parts) == 1:
+        return parts[0]
+    back = torch.tensor(order, dtype=torch.long).argsort()
+    return torch.cat(list(parts))[back.to(parts[0].device)]
 
 
 def assemble(
@@ -143,7 +180,7 @@ def assemble(
     decoders = [q.decoder or () for q in queries]
     reading = encoder.mask.shape[1] * READING_COST
     made = _planned(backbone, decoders, [source], equal=True, row_cost=reading)
-    inputs = _embed_passes(backbone, prompts, made, prompt_of, decoder=True)
+    inputs = _embed_passes(backbone, prompts, made, decoders, prompt_of, decoder=True)
     return Batch(made, inputs, encoder, tuple(source[row] for row in made.passes[0].source))
 
 
@@ -178,11 +215,13 @@ def embed_sequences(
             levels.append(list(zip(prompt_of, example_of, strict=True)))
     kept = None if torch.is_grad_enabled() or backbone.family != "causal" else beginnings
     lengths = () if kept is None or not backbone.share_prefix else kept.known(ids, prompt_of, until)
+    if backbone.family == "causal" and prompts is not None and prompts.offsets is not None:
+        ids = mark_answers(ids, until)
     made = _planned(backbone, ids, levels, known=lengths)
     known = None
     if kept is not None and made.passes[0].known:
         known = _recalled(backbone, prompts, kept, made.passes[0], prompt_of)
-    inputs = _embed_passes(backbone, prompts, made, prompt_of, segments)
+    inputs = _embed_passes(backbone, prompts, made, ids, prompt_of, segments)
     return Batch(made, inputs, known=known)
 
 
@@ -225,22 +264,33 @@ def _embed_passes(
     backbone: Backbone,
     prompts: Stacked | None,
     made: Plan,
+    ids: Sequence[Sequence[int]],
     prompt_of: Sequence[int],
     segments: Sequence[Sequence[int]] | None = None,
     *,
     decoder: bool = False,
 ) -> tuple[Inputs, ...]:
-    """Every pass that is run, as the network receives it."""
+    """Every pass that is run, as the network receives it.
+
+    Args:
+        ids: the whole rows that were planned.
+    """
     inputs = []
     for one in made.passes[made.passes[0].known :]:
         kinds = None
         if segments is not None:
             kinds = [
-                segments[row][begins : begins + len(ids)]
-                for row, begins, ids in zip(one.source, one.begins, one.ids, strict=True)
+                segments[row][begins : begins + len(part)]
+                for row, begins, part in zip(one.source, one.begins, one.ids, strict=True)
             ]
         owners = [prompt_of[row] for row in one.source]
-        inputs.append(embed_rows(backbone, prompts, one.ids, owners, kinds, decoder=decoder))
+        before: list[int] = []
+        if prompts is not None and prompts.offsets is not None:
+            parts = zip(one.source, one.begins, strict=True)
+            before = [count_text(ids[row][:begins]) for row, begins in parts]
+        inputs.append(
+            embed_rows(backbone, prompts, one.ids, owners, kinds, before, decoder=decoder)
+        )
     return tuple(inputs)
 
 
@@ -250,14 +300,17 @@ def embed_rows(
     ids: Sequence[Sequence[int]],
     prompt_of: Sequence[int],
     segments: Sequence[Sequence[int]] | None = None,
+    before: Sequence[int] = (),
     *,
     decoder: bool = False,
 ) -> Inputs:
-    """Embed ids, with learned rows where an id is negative.
+    """Embed ids, with learned rows where an id is negative, and what is added to the text.
 
     Args:
-        ids: token ids, and −1−r for row r of the query's prompt.
-        decoder: whether the decoder receives this.
+        ids: token ids, and −1−r for row r of the query's prompt; of answers marked, where a prompt adds
+            to the text.
+        before: how much text of each row stands before these ids; none: nothing.
+        decoder: whether the decoder receives this; nothing is added there.
     Raises:
         PromptError: learned rows are asked for and there are none.
     """
@@ -266,11 +319,14 @@ def embed_rows(
     rows_wanted = bool(learned.any())  # asked on the CPU: no waiting for a device
     device = backbone.device
     padded, mask, learned = padded.to(device), mask.to(device), learned.to(device)
-    embeddings = backbone.embed(padded.clamp(min=0), decoder=decoder)
+    embeddings = backbone.embed(padded.clamp(min=0) % ANSWER, decoder=decoder)
+    index = torch.tensor(list(prompt_of), dtype=torch.long, device=device)
+    if prompts is not None and prompts.offsets is not None and not decoder:
+        added = pick_offsets(prompts.offsets, index, text_index(padded, mask, before))
+        embeddings = embeddings + added.to(embeddings.dtype)
     if rows_wanted:
         if prompts is None:
             raise PromptError("the template places learned rows, but no prompt brings any")
-        index = torch.tensor(list(prompt_of), device=device)
         rows = pick(prompts, index, torch.where(learned, -1 - padded, -1))
         embeddings = torch.where(learned[..., None], rows.to(embeddings.dtype), embeddings)
     kinds = None if segments is None else pad_ids(segments)[0].to(device)

@@ -19,7 +19,7 @@ from softprompt.inference.applied import Applied
 from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
 from softprompt.inference.predict import Prediction, answer, predict
 from softprompt.inference.questions import Question, questions
-from softprompt.text.answers import FreeText, Poles
+from softprompt.text.answers import Classes, FreeText, Poles
 
 TINY = 1e-30
 """A probability below this counts as this in the loss."""
@@ -70,15 +70,16 @@ def evaluate(
         DataError: no examples, or one without a target.
         RunError: scores that are not numbers.
     """
-    golds = [gold(example.target, applied) for example in _with_targets(examples)]
+    golds = [example.target for example in _with_targets(examples)]
+    groups = [example.group for example in examples]
     ready = questions([applied], [(0, e) for e in examples]) if asked is None else asked
     predictions = answer(backbone, [applied], ready, token_budget)
-    scores = score_metrics(metrics, [p.answer for p in predictions], golds, labels)
+    scores = score_metrics(metrics, [p.answer for p in predictions], golds, labels, groups)
     loss = _loss(predictions, examples, applied)
     if loss is not None:
         scores["loss"] = loss
     beside: dict[str, float] = {}
-    if both_ways and backbone.family == "encoder_decoder" and not _is_free(applied):
+    if both_ways and backbone.family == "encoder_decoder" and not _one_way(applied):
         found = {applied.objective.prediction: predictions}
         for way in ("rank", "greedy"):
             if way not in found:
@@ -86,15 +87,14 @@ def evaluate(
                 items = [(0, example) for example in examples]
                 found[way] = predict(backbone, [other], items, token_budget)
             given = [p.answer for p in found[way]]
-            beside[f"{way}_{metrics[0]}"] = score_metrics(metrics[:1], given, golds, labels)[
-                metrics[0]
-            ]
+            other_way = score_metrics(metrics[:1], given, golds, labels, groups)
+            beside[f"{way}_{metrics[0]}"] = other_way[metrics[0]]
         beside["illegal"] = sum(p.label is None for p in found["greedy"]) / len(examples)
     return Evaluation(scores, predictions, sum(p.cut > 0 for p in predictions), beside)
 
 
 def gold(target: Target, applied: Applied) -> Target:
-    """A target as metrics want it: own candidates are judged by the first gold text."""
+    """A target as it is learned: of own candidates, the first gold text."""
     if applied.answers.kind == "candidates" and isinstance(target, tuple):
         return target[0]
     return target
@@ -109,8 +109,9 @@ def _with_targets(examples: Sequence[Example]) -> Sequence[Example]:
     return examples
 
 
-def _is_free(applied: Applied) -> bool:
-    return isinstance(applied.answers, FreeText)
+def _one_way(applied: Applied) -> bool:
+    """Whether answers can only be generated, or only be ranked."""
+    return isinstance(applied.answers, FreeText | Classes)
 
 
 def _loss(

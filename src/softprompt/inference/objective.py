@@ -49,6 +49,11 @@ class ObjectiveSettings(Settings):
         description="subtract each candidate's score on the template with empty fields "
         "(pointwise mutual information; prediction only)",
     )
+    calibration: Literal["none", "contextual"] = Field(
+        default="none",
+        description="contextual: divide probabilities by their mean on inputs without content (Zhao et "
+        "al. 2021); prediction only",
+    )
 
 
 @dataclass(frozen=True)
@@ -61,14 +66,28 @@ class Objective:
     z_loss: float
     sentinel_answers: bool
     pmi: bool
+    calibration: Literal["none", "contextual"] = "none"
 
 
-def resolve_objective(settings: ObjectiveSettings, family: Family, free_text: bool) -> Objective:
+def resolve_objective(
+    settings: ObjectiveSettings, family: Family, free_text: bool, classes: bool = False
+) -> Objective:
     """Fill in `auto`.
 
+    Args:
+        free_text: whether any text is an answer.
+        classes: whether learned class vectors answer.
     Raises:
-        SettingsError: a setting at odds with free text, or without any effect.
+        SettingsError: a setting at odds with free text or class vectors, or without any effect.
     """
+    if classes:
+        for name, wanted in (("normalise", "labels"), ("prediction", "rank")):
+            given = getattr(settings, name)
+            if given not in ("auto", wanted):
+                raise SettingsError(
+                    f"objective.{name}: {given} is of words, and class vectors score labels without "
+                    f"words; use {wanted}"
+                )
     if free_text:
         for name, wanted in (("normalise", "vocabulary"), ("prediction", "greedy")):
             given = getattr(settings, name)
@@ -80,7 +99,7 @@ def resolve_objective(settings: ObjectiveSettings, family: Family, free_text: bo
     normalise: Normalise = "labels"
     if settings.normalise != "auto":
         normalise = settings.normalise
-    elif free_text or family == "encoder_decoder":
+    elif free_text or (family == "encoder_decoder" and not classes):
         normalise = "vocabulary"
     if settings.z_loss and normalise == "labels":
         raise SettingsError(
@@ -90,6 +109,11 @@ def resolve_objective(settings: ObjectiveSettings, family: Family, free_text: bo
     prediction: Prediction = "greedy" if free_text else "rank"
     if settings.prediction != "auto":
         prediction = settings.prediction
+    if settings.calibration != "none" and (settings.pmi or prediction != "rank"):
+        raise SettingsError(
+            "objective.calibration: contextual divides the probabilities of ranked answers; leave out "
+            "pmi, which does so by other means, and use prediction: rank"
+        )
     return Objective(
         normalise=normalise,
         prediction=prediction,
@@ -97,4 +121,5 @@ def resolve_objective(settings: ObjectiveSettings, family: Family, free_text: bo
         z_loss=settings.z_loss,
         sentinel_answers=settings.sentinel_answers,
         pmi=settings.pmi,
+        calibration=settings.calibration,
     )

@@ -26,6 +26,7 @@ from softprompt.inference.budget import (
     part_cost,
     retreat,
 )
+from softprompt.inference.objective import Objective
 from softprompt.inference.questions import Generated, Question, Ranked, questions
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stacked
@@ -187,6 +188,9 @@ def _label_table(
     return torch.where(torch.tensor(mean, device=summed.device)[:, None], averaged, summed)
 
 
+CONTENT_FREE = ("N/A", "", "[MASK]")
+"""Zhao et al. 2021, section 5; plain text, the last one too."""
+
 PriorKey = tuple[int, tuple[str, ...] | None]
 
 
@@ -203,24 +207,38 @@ def _priors(
     token_budget: int,
     beginnings: Beginnings,
 ) -> dict[PriorKey, Tensor]:
-    """Label scores `[L]` on the template with empty fields, for objectives with `pmi`.
+    """Label scores `[L]` without a question: on empty fields, for objectives with `pmi`; the log of the
+    mean probability on `CONTENT_FREE` fields, for contextual calibration (Zhao et al. 2021, section 5).
 
     A constant that they, or what they are subtracted from, lack cancels in the softmax over labels.
     """
-    empty: dict[PriorKey, Rendering] = {}
+    empty: dict[tuple[PriorKey, str], Rendering] = {}
     for question in asked:
         key, one = _prior_key(question), applied[question.prompt]
-        if one.objective.pmi and key not in empty:
-            fields = dict.fromkeys(question.example.fields, "")
-            empty[key] = one.render(replace(question.example, fields=fields))
-    found: dict[PriorKey, Tensor] = {}
+        for text in _without_content(one.objective):
+            if (key, text) not in empty:
+                fields = dict.fromkeys(question.example.fields, text)
+                empty[key, text] = one.render(replace(question.example, fields=fields))
+    found: dict[PriorKey, dict[str, Tensor]] = {}
     for batch in _batches(empty, token_budget, part_cost(backbone.device)):
-        renderings = [empty[key] for key in batch]
-        which = [key[0] for key in batch]
+        renderings = [empty[place] for place in batch]
+        which = [key[0] for key, _ in batch]
         table = _label_table(backbone, applied, prompts, renderings, which, beginnings)
-        for key, row, rendering in zip(batch, table, renderings, strict=True):
-            found[key] = row[: len(rendering.labels)]
-    return found
+        for (key, text), row, rendering in zip(batch, table, renderings, strict=True):
+            scores = row[: len(rendering.labels)]
+            found.setdefault(key, {})[text] = torch.log_softmax(scores, dim=-1)
+    # In the order of the texts, not of the batches: their sum is the same however they were cut.
+    return {
+        key: torch.stack([each[text] for text in sorted(each)]).logsumexp(dim=0)
+        for key, each in found.items()
+    }
+
+
+def _without_content(objective: Objective) -> tuple[str, ...]:
+    """What fields hold where a question is asked without its content."""
+    if objective.calibration == "contextual":
+        return CONTENT_FREE
+    return ("",) if objective.pmi else ()
 
 
 def _judged(question: Ranked, probabilities: Sequence[float], applied: Applied) -> Prediction:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from softprompt.errors import PromptError, UsageError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.beginnings import Beginnings
 from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
+from softprompt.inference.demonstrations import shots_from_json
 from softprompt.inference.objective import Objective
 from softprompt.inference.predict import Prediction, predict
+from softprompt.inference.wearing import worn
 from softprompt.prompts.addition import Addition
 from softprompt.prompts.identity import check_backbone
 from softprompt.prompts.prompt import Prompt
@@ -36,7 +40,8 @@ class Predictor:
         prompts: a prompt or its folder, or a mapping from name to such.
         token_budget: padded tokens per forward pass.
     Raises:
-        PromptError: a prompt that cannot be read or belongs to another backbone.
+        PromptError: a prompt that cannot be read or belongs to another backbone; several, one of which
+            has weights of its own.
     """
 
     def __init__(
@@ -50,7 +55,10 @@ class Predictor:
             raise UsageError("no prompts given")
         self.backbone, self.token_budget = backbone, token_budget
         self.prompts = {name: _loaded(p, backbone) for name, p in named.items()}
-        self._applied = [applied_prompt(backbone, p) for p in self.prompts.values()]
+        self._dressing = _alone(self.prompts)
+        self._applied = [applied_prompt(backbone, p, worn=True) for p in self.prompts.values()]
+        with self._worn():  # what is wrong with its weights is said now
+            pass
         self.beginnings = Beginnings(self._applied)
 
     def predict(
@@ -66,7 +74,7 @@ class Predictor:
             DataError: an input that lacks a field, or does not fit.
         """
         items = [self._item(number, given, task) for number, given in enumerate(inputs)]
-        return predict(self.backbone, self._applied, items, self.token_budget, self.beginnings)
+        return self._predict(items)
 
     def predict_examples(
         self, examples: Iterable[Example], task: str | None = None, chunk: int = 512
@@ -84,8 +92,14 @@ class Predictor:
             UsageError: a name that no prompt has.
             DataError: an example that lacks a field, or does not fit.
         """
-        items = [(self._place(name), example) for name, example in pairs]
-        return predict(self.backbone, self._applied, items, self.token_budget, self.beginnings)
+        return self._predict([(self._place(name), example) for name, example in pairs])
+
+    def _predict(self, items: Sequence[tuple[int, Example]]) -> list[Prediction]:
+        with self._worn():
+            return predict(self.backbone, self._applied, items, self.token_budget, self.beginnings)
+
+    def _worn(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._dressing is None else worn(self.backbone, self._dressing)
 
     def _item(
         self, number: int, given: Given | tuple[str, Given], task: str | None
@@ -122,6 +136,22 @@ class Predictor:
         return names.index(name)
 
 
+def _alone(prompts: Mapping[str, Prompt]) -> Prompt | None:
+    """The prompt that has weights of its own, if there is one.
+
+    Raises:
+        PromptError: there are others beside it.
+    """
+    dressing = {name: prompt for name, prompt in prompts.items() if prompt.weights is not None}
+    if dressing and len(prompts) > 1:
+        name, prompt = next(iter(dressing.items()))
+        raise PromptError(
+            f"prompt '{name}' of the method '{prompt.method}' has weights of its own, so it shares no "
+            f"batch with {', '.join(n for n in prompts if n != name)}; make a Predictor for it alone"
+        )
+    return next(iter(dressing.values()), None)
+
+
 def _loaded(given: Prompt | str | Path, backbone: Backbone) -> Prompt:
     if not isinstance(given, Prompt):
         return Prompt.load(given, backbone.identity)
@@ -130,10 +160,12 @@ def _loaded(given: Prompt | str | Path, backbone: Backbone) -> Prompt:
     return given
 
 
-def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
+def applied_prompt(backbone: Backbone, prompt: Prompt, *, worn: bool = False) -> Applied:
     """Bind a prompt to a backbone that it was found to fit; a copy: what becomes of the prompt's tensors
     later changes nothing.
 
+    Args:
+        worn: whether the caller lets the backbone wear the prompt's own weights, where it has some.
     Raises:
         PromptError: its rows do not suit its template, or what was learned is not in it.
     """
@@ -143,10 +175,23 @@ def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
             for name, tensor in prompt.addition.tensors().items()
         }
     )
-    if prompt.settings.get("opened_weights"):
+    readout = addition.readout
+    if readout is not None and readout.width != backbone.head.width:
+        raise PromptError(
+            f"class vectors of width {readout.width}, but the output head of '{backbone.name}' reads "
+            f"{backbone.head.width}: they are of another backbone"
+        )
+    if prompt.settings.get("opened_weights") and prompt.weights is None:
         raise PromptError(
             f"this is the record of a run of '{prompt.method}', which changed the backbone's own "
-            "weights; they are not in it, so it cannot predict"
+            "weights; they are not in it, so it cannot predict. Train it with "
+            "training.keep_weights=true"
+        )
+    if prompt.weights is not None and not worn:
+        raise PromptError(
+            f"this prompt of the method '{prompt.method}' has weights of its own (in weights/), and "
+            "this works on the frozen backbone; `predict`, `evaluate` and a Predictor of it alone "
+            "put them on"
         )
     try:
         objective = Objective(**prompt.objective)
@@ -165,6 +210,9 @@ def applied_prompt(backbone: Backbone, prompt: Prompt) -> Applied:
         n_attended=addition.n_attended,
         settings=render,
     )
+    shown = prompt.task.get("demonstrations")
+    if shown is not None:
+        applied = replace(applied, shots=shots_from_json(shown))
     return applied.with_addition(addition)
 
 

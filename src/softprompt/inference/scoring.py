@@ -3,6 +3,8 @@
 Who compares the candidates of an example with each other only, and never with other tokens, needs no
 normaliser over the vocabulary where they are all read at the same positions: it cancels. Then the
 output head runs for their own tokens alone.
+Where learned class vectors answer instead of words, a class is a token below zero: what it scores is the
+state that the output head would read there. Words and classes of several prompts may share a batch.
 Dimensions: B examples, C candidates of all of them together, R answer tokens read, n positions,
 V vocabulary, W different tokens read, L labels of the example with the most.
 """
@@ -17,10 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.errors import PromptError
 from softprompt.inference.assemble import Batch, assemble
 from softprompt.inference.beginnings import Beginnings
 from softprompt.inference.passes import Place
 from softprompt.prompts.addition import Stacked
+from softprompt.prompts.readout import Readouts
 from softprompt.text.rendering import Rendering
 
 LEAST_VOCABULARY = 2_000
@@ -36,8 +40,8 @@ class Scores:
     """Log-probabilities of every candidate of a batch, in one flat row.
 
     Args:
-        summed: Σ log p over each candidate's tokens, `[C]`; without a normaliser up to a constant
-            for each example.
+        summed: Σ log p over each candidate's tokens, `[C]`; without a normaliser, and of class
+            vectors, up to a constant for each example.
         tokens: how many tokens each has, `[C]`.
         squared_z: Σ log²Z over the positions of each, `[C]`; None without a normaliser.
         example: which example each belongs to, `[C]`.
@@ -98,18 +102,21 @@ def score(
     places: list[tuple[int, int]] = []
     tokens: list[int] = []
     candidates: list[int] = []
+    asking: list[int] = []
     row = 0
-    for rendering, offset in zip(renderings, first, strict=True):
+    for rendering, offset, prompt in zip(renderings, first, prompt_of, strict=True):
         for query in rendering.queries:
             for read in query.reads:
                 places += [(row, column) for column in read.positions]
                 tokens += read.tokens
                 candidates += [offset + read.candidate] * len(read.tokens)
+                asking += [prompt] * len(read.tokens)
             row += 1
     only = None
     if not normalised and normaliser_cancels(renderings):
         only = _worth_picking(backbone, tokens)
-    log_p, squared_z = _token_scores(backbone, batch, places, tokens, only)
+    readouts = None if prompts is None else prompts.readouts
+    log_p, squared_z = _read_scores(backbone, batch, places, tokens, asking, readouts, only)
     device = log_p.device
     count = first[-1] + len(renderings[-1].label_of) if renderings else 0
     home = torch.tensor(candidates, device=device)
@@ -176,7 +183,7 @@ def normaliser_cancels(renderings: Sequence[Rendering]) -> bool:
 def _worth_picking(backbone: Backbone, tokens: Sequence[int]) -> Int[Tensor, " W"] | None:
     """The different tokens that are read, in order, if it pays to run the output head for them alone."""
     size = backbone.vocabulary
-    different = sorted(set(tokens))
+    different = sorted({token for token in tokens if token >= 0})
     if size < LEAST_VOCABULARY or not 0 < len(different) <= LARGEST_SHARE * size:
         return None
     return torch.tensor(different) if backbone.picks_tokens else None
@@ -190,23 +197,66 @@ def _first_candidates(renderings: Sequence[Rendering]) -> list[int]:
     return first
 
 
-def _token_scores(
+def _read_scores(
     backbone: Backbone,
     batch: Batch,
     places: Sequence[tuple[int, int]],
     tokens: Sequence[int],
+    prompt_of: Sequence[int],
+    readouts: Readouts | None,
     only: Int[Tensor, " W"] | None,
 ) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"] | None]:
-    """log p of each token at its position, and log²Z there; each position is computed once.
+    """The score of each token or class at its position, and log²Z there, of a class 0.
 
     Args:
+        tokens: below zero, classes of the prompt that asks.
+        prompt_of: which prompt asks, `[R]`.
+        readouts: the class vectors of the prompts.
         only: the tokens whose logits are asked for, in order; the logits then stand for log p.
+    Raises:
+        PromptError: classes are read and there are no class vectors.
     """
-    different: dict[Place, int] = {}
-    which = [different.setdefault(batch.plan.place(*place), len(different)) for place in places]
-    read = torch.tensor(list(tokens))
-    logits = batch.logits(backbone, list(different), only)  # [n, V], or [n, W]
-    index = torch.tensor(which, device=logits.device)
+    words = [n for n, token in enumerate(tokens) if token >= 0]
+    classes = [n for n, token in enumerate(tokens) if token < 0]
+    where: dict[Place, int] = {}
+    below: dict[Place, int] = {}
+    asking: list[int] = []
+    which: list[int] = []
+    for place, token, prompt in zip(places, tokens, prompt_of, strict=True):
+        at, known = batch.plan.place(*place), where if token >= 0 else below
+        if token < 0 and at not in below:
+            asking.append(prompt)
+        which.append(known.setdefault(at, len(known)))
+    logits, states = batch.read(
+        backbone, list(where), list(below), only
+    )  # [n, V] or [n, W]; [m, H]
+    log_p, squared_z = _token_scores(
+        logits, [which[n] for n in words], [tokens[n] for n in words], only
+    )
+    if not classes:
+        return log_p, squared_z
+    if readouts is None:
+        raise PromptError("class vectors are to answer, but no prompt brings any")
+    numbers = torch.tensor([-1 - tokens[n] for n in classes], device=states.device)
+    index = torch.tensor([which[n] for n in classes], device=states.device)
+    found = readouts.scores(states, asking)[index, numbers]
+    if not words:
+        return found, None if squared_z is None else torch.zeros_like(found)
+    back = torch.tensor([*words, *classes]).argsort().to(found.device)
+    if squared_z is not None:
+        squared_z = torch.cat([squared_z, torch.zeros_like(found)])[back]
+    return torch.cat([log_p, found])[back], squared_z
+
+
+def _token_scores(
+    logits: Float[Tensor, "n V"],
+    which: Sequence[int],
+    tokens: Sequence[int],
+    only: Int[Tensor, " W"] | None,
+) -> tuple[Float[Tensor, " R"], Float[Tensor, " R"] | None]:
+    """log p of each token, and log²Z, at the position `which` of it; each position is computed once."""
+    read = torch.tensor(list(tokens), dtype=torch.long)
+    index = torch.tensor(list(which), device=logits.device, dtype=torch.long)
     if only is not None:
         return logits[index, torch.searchsorted(only, read).to(logits.device)], None
     log_z = torch.logsumexp(logits, dim=-1)

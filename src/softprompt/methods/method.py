@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -19,6 +19,7 @@ from softprompt.backbones.attended import Shape
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.inputs import Stack
 from softprompt.prompts.addition import Addition
+from softprompt.prompts.weights import Weights
 from softprompt.settings import Settings
 from softprompt.text.renderer import Renderer
 
@@ -34,6 +35,27 @@ class Learner(Protocol):
 
     def addition(self) -> Addition:
         """What enters the batch now, with gradient."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A learner that does not learn the same parameters at every step."""
+
+    def at(self, step: int) -> None:
+        """Let those take gradients that learn after `step` steps; the others are left as they are."""
+
+
+@dataclass(frozen=True)
+class Showing:
+    """Solved examples of train in front of each question.
+
+    Args:
+        k: how many.
+        by: the same ones drawn at random, or the nearest ones of each question.
+    """
+
+    k: int
+    by: Literal["random", "similarity"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +94,20 @@ class Method(Settings):
         its positions."""
         return 0
 
+    def shows(self) -> Showing | None:
+        """Which demonstrations stand in front of each question; None: none."""
+        return None
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether probabilities are divided by those of questions without content."""
+        return False
+
+    @property
+    def reads_classes(self) -> bool:
+        """Whether learned class vectors answer instead of label words."""
+        return False
+
     @abstractmethod
     def learner(self, scene: Scene, generator: torch.Generator) -> Learner:
         """A fresh learner; `generator` is the only source of chance."""
@@ -89,6 +125,32 @@ class Method(Settings):
     def n_stored(self, rows: int, width: int, stacks: Stacks = NO_STACKS) -> int:
         """Parameters that a saved prompt holds; what only training needs is folded into them."""
         return rows * width
+
+    def n_readout(self, classes: int, head: int) -> int:
+        """Parameters of the class vectors, learned and stored: C(H + 1) where they answer.
+
+        Args:
+            classes: C, the task's labels.
+            head: H, the width of what the backbone's output head reads.
+        """
+        return classes * (head + 1) if self.reads_classes else 0
+
+    def n_opened(self, backbone: Backbone) -> int:
+        """Of the backbone's own weights, or of those built into it, how many are trained: its formula.
+
+        Raises:
+            UsageError: this backbone has not what the method opens; says what it has.
+        """
+        return 0
+
+    def weights(self, backbone: Backbone, parameters: Mapping[str, nn.Parameter]) -> Weights | None:
+        """What is kept of the backbone's weights that were trained; None of a frozen one.
+
+        Args:
+            backbone: opened.
+            parameters: those that were learned, by name.
+        """
+        return None
 
     @contextmanager
     def opened(self, backbone: Backbone) -> Iterator[None]:

@@ -74,7 +74,7 @@ class PrefixTuning(Method):
     def n_rows(self, explicit: int | None) -> int:
         if explicit:
             raise SettingsError(
-                "the template places learned rows ({soft}), prefix_tuning learns keys and values in "
+                f"the template places learned rows ({{soft}}), {self.name} learns keys and values in "
                 "every layer instead; take {soft} out of it"
             )
         return 0

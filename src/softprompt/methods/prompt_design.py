@@ -1,12 +1,18 @@
-"""Prompt design: a template and its words as they are, nothing learned (zero-shot)."""
+"""Prompt design: a template and its words as they are, nothing learned.
+
+Zero-shot; or in-context, with solved examples of train in front of each question (Brown et al. 2020).
+Contextual calibration divides what the model thinks of each label by what it thinks of it where there
+is no question (Zhao et al. 2021, "Calibrate Before Use").
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import Field, model_validator
 
-from softprompt.methods.method import Learner, Method, NothingLearned, Scene
+from softprompt.methods.method import Learner, Method, NothingLearned, Scene, Showing
 
 
 class PromptDesign(Method):
@@ -14,8 +20,41 @@ class PromptDesign(Method):
 
     name: ClassVar[str] = "prompt_design"
 
+    demonstrations: int = Field(
+        default=0,
+        ge=0,
+        description="solved examples of train at {demo}, or in front, evenly over the labels",
+    )
+    demonstrations_by: Literal["random", "similarity"] = Field(
+        default="random",
+        description="the same ones for all, drawn by the seed, or those nearest to each question",
+    )
+    calibration: Literal["none", "contextual"] = Field(
+        default="none",
+        description="contextual: divide by the probabilities of questions without content",
+    )
+
+    @model_validator(mode="after")
+    def _one_prior(self) -> Self:
+        nearest = self.demonstrations and self.demonstrations_by == "similarity"
+        if nearest and self.calibration == "contextual":
+            raise ValueError(
+                "calibration: contextual asks without content behind the demonstrations that all "
+                "questions share; with similarity each has its own"
+            )
+        return self
+
     def n_rows(self, explicit: int | None) -> int:
         return 0
+
+    def shows(self) -> Showing | None:
+        if not self.demonstrations:
+            return None
+        return Showing(self.demonstrations, self.demonstrations_by)
+
+    @property
+    def calibrates(self) -> bool:
+        return self.calibration == "contextual"
 
     def learner(self, scene: Scene, generator: torch.Generator) -> Learner:
         return NothingLearned()

@@ -17,6 +17,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from softprompt.errors import PromptError
+from softprompt.prompts.offset import LEFT, RIGHT, Offset, stack_offsets
+from softprompt.prompts.readout import BIAS, WEIGHT, Readout, Readouts, stack_readouts
 
 ATTENDED = "attended."
 """What the names of stored keys and values begin with; their stack follows."""
@@ -30,12 +32,16 @@ class Addition:
         rows: learned rows `[P, E]` among the embedded text, or None for a prompt that adds none.
         attended: by stack of attentions, learned keys and values that each layer reads beside its own,
             `[L, 2, P, K, D]`, of one P.
+        readout: class vectors that answer instead of label words, or None.
+        offset: what is added to the embeddings of the text, or None.
     Raises:
         PromptError: rows that are no floating point matrix; keys and values of another shape.
     """
 
     rows: Tensor | None = None
     attended: Mapping[str, Tensor] = field(default_factory=dict)
+    readout: Readout | None = None
+    offset: Offset | None = None
 
     def __post_init__(self) -> None:
         if self.rows is not None and not (self.rows.dim() == 2 and self.rows.is_floating_point()):
@@ -65,27 +71,33 @@ class Addition:
     def tensors(self) -> dict[str, Tensor]:
         """What there is, by name: the form in which it is stored and counted."""
         rows = {} if self.rows is None else {"rows": self.rows}
-        return rows | {ATTENDED + stack: tensor for stack, tensor in self.attended.items()}
+        rest = [one.tensors() for one in (self.readout, self.offset) if one is not None]
+        attended = {ATTENDED + stack: tensor for stack, tensor in self.attended.items()}
+        return {name: t for part in (rows, attended, *rest) for name, t in part.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Addition:
         """The inverse of `tensors`.
 
         Raises:
-            PromptError: a name that no addition has.
+            PromptError: a name that no addition has, class vectors or an offset that are not whole.
         """
         attended = {
             name.removeprefix(ATTENDED): tensor
             for name, tensor in tensors.items()
             if name.startswith(ATTENDED)
         }
-        unknown = sorted(set(tensors) - {"rows", *(ATTENDED + stack for stack in attended)})
+        own = {"rows", WEIGHT, BIAS, LEFT, RIGHT}
+        known = {*own, *(ATTENDED + stack for stack in attended)}
+        unknown = sorted(set(tensors) - known)
         if unknown:
             raise PromptError(
-                f"unknown tensors in a prompt: {', '.join(unknown)}; known: rows, {ATTENDED}…. "
+                f"unknown tensors in a prompt: {', '.join(unknown)}; known: rows, {ATTENDED}…, "
+                f"{', '.join(sorted(own - {'rows'}))}. "
                 "A newer softprompt may have written it: upgrade softprompt"
             )
-        return cls(tensors.get("rows"), attended)
+        readout, offset = Readout.from_tensors(tensors), Offset.from_tensors(tensors)
+        return cls(tensors.get("rows"), attended, readout, offset)
 
     def snapshot(self) -> Addition:
         """A copy that further training does not touch: detached, float32, on the CPU."""
@@ -105,12 +117,17 @@ class Stacked:
         lengths: rows of each prompt, `[N]`, int64.
         attended: by stack, keys and values `[N, L, 2, Pmax, K, D]`, zeros beyond each prompt's own.
         n_attended: by stack, how many of them each prompt has, `[N]`, int64.
+        readouts: class vectors of those that have some, or None.
+        offsets: what is added at each text position, `[N, Smax, E]`, zeros beyond each prompt's own,
+            or None.
     """
 
     rows: Float[Tensor, "N Pmax E"]
     lengths: Int[Tensor, " N"]
     attended: Mapping[str, Float[Tensor, "N L 2 Pmax K D"]]
     n_attended: Mapping[str, Int[Tensor, " N"]]
+    readouts: Readouts | None = None
+    offsets: Float[Tensor, "N Smax E"] | None = None
 
 
 def described(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
@@ -129,6 +146,10 @@ def described(shapes: Mapping[str, Sequence[int]]) -> dict[str, str]:
             f"{name.removeprefix(ATTENDED)} of {shapes[name][0]} layers" for name in stacks
         )
         facts["keys and values"] = f"{shapes[stacks[0]][2]} in every layer: {where}"
+    if WEIGHT in shapes:
+        facts["class vectors"] = f"{shapes[WEIGHT][0]} of width {shapes[WEIGHT][1]}, with a bias"
+    if LEFT in shapes:
+        facts["offset"] = f"of {shapes[LEFT][0]} text positions, rank {shapes[LEFT][1]}"
     return facts or {"rows": "none"}
 
 
@@ -136,7 +157,8 @@ def stack(additions: Sequence[Addition]) -> Stacked:
     """Put N additions side by side; gradients flow back into each one's own rows.
 
     Raises:
-        PromptError: no addition, or rows of different widths, dtypes or devices.
+        PromptError: no addition, rows of different widths, dtypes or devices, or class vectors or
+            offsets of different widths.
     """
     if not additions:
         raise PromptError("no prompt to stack, expected at least one")
@@ -150,8 +172,11 @@ def stack(additions: Sequence[Addition]) -> Stacked:
         )
         for stack, tensor in attended.items()
     }
+    readouts = stack_readouts([addition.readout for addition in additions])
+    offsets = stack_offsets([addition.offset for addition in additions])
     if not given:
-        return Stacked(torch.zeros(len(additions), 0, 0), lengths, attended, n_attended)
+        rows = torch.zeros(len(additions), 0, 0)
+        return Stacked(rows, lengths, attended, n_attended, readouts, offsets)
     first = given[0]
     for rows in given[1:]:
         if (rows.shape[1], rows.dtype, rows.device) != (first.shape[1], first.dtype, first.device):
@@ -163,7 +188,7 @@ def stack(additions: Sequence[Addition]) -> Stacked:
     empty = first.new_zeros(0, first.shape[1])
     blocks = [empty if addition.rows is None else addition.rows for addition in additions]
     rows = pad_sequence(blocks, batch_first=True)
-    return Stacked(rows, lengths.to(first.device), attended, n_attended)
+    return Stacked(rows, lengths.to(first.device), attended, n_attended, readouts, offsets)
 
 
 def stacked(additions: Sequence[Addition]) -> Stacked | None:

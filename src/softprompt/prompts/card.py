@@ -47,14 +47,24 @@ def _opening(record: Mapping[str, Any]) -> str:
     what = f"It tells {len(labels)} labels apart." if labels else ""
     sentence = (
         f"A prompt learned with the method {_cell(method)} for {_cell(task)} "
-        f"on {_cell(_backbone_name(record))}, whose weights it leaves as they are. {what}"
+        f"on {_cell(_backbone_name(record))}, {_weights(record)}. {what}"
     )
     return f"# {_cell(task)}, a prompt for {_cell(_backbone_name(record))}\n\n{sentence.strip()}"
+
+
+def _weights(record: Mapping[str, Any]) -> str:
+    settings = record["settings"]
+    if not settings.get("opened_weights"):
+        return "whose weights it leaves as they are"
+    if "weights" not in settings:
+        return "whose own weights it changed; they are not kept, so it cannot predict"
+    return "with weights of its own (in `weights/`), so it shares no batch with other prompts"
 
 
 def _facts(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     backbone, total = record["backbone"] or {}, record["backbone_parameters"]
     parameters = sum(_size(shape) for shape in record["tensors"].values())
+    parameters += record["settings"].get("weights", {}).get("parameters", 0)
     return [
         ("backbone", _backbone_name(record)),
         ("family", backbone.get("family")),

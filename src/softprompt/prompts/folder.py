@@ -13,6 +13,7 @@ import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
 from typing import Any
 
 import safetensors.torch
@@ -35,6 +36,7 @@ def write_folder(
     card: str,
     *,
     overwrite: bool = False,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Write a prompt folder, whole or not at all.
 
@@ -44,6 +46,7 @@ def write_folder(
         record: sealed (see `record.seal`).
         card: the text of README.md, written last.
         overwrite: replace the prompt that is there.
+        beside: further files by their path in the folder, one level deep at most.
     Raises:
         PromptError: something is there already, or what is there is no prompt.
         RunError: the system refused (no space left, no permission); what was there is untouched.
@@ -51,6 +54,7 @@ def write_folder(
     target = folder.resolve()  # a link stays a link, what it points to is replaced
     _check_free(folder, target, overwrite)
     files = {
+        **beside,
         TENSORS: safetensors.torch.save(dict(tensors), metadata={"format": "pt"}),
         RECORD: (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode(),
         CARD: card.encode(),
@@ -62,6 +66,7 @@ def write_folder(
         try:
             temporary.mkdir()
             for name, content in files.items():
+                (temporary / name).parent.mkdir(exist_ok=True)
                 write_bytes(temporary / name, content)
             _swap(temporary, target, target.parent / f".{target.name}.{token}.old")
         except BaseException:  # also Ctrl-C: what is half written goes

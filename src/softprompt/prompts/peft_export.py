@@ -3,7 +3,7 @@
 PEFT puts its rows before everything, start tokens included, and knows no template: text around the
 input, demonstrations among it, is the caller's there. What PEFT would drop stands in a side file, so
 that the folder can be read back as the prompt that it was. Knows prompts and templates, not models.
-Dimensions: P rows, S start tokens, E width.
+Dimensions: P rows or keys, S start tokens, E width; L layers of K heads of D.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from softprompt.errors import PromptError, RunError
 from softprompt.prompts.addition import Addition
 from softprompt.prompts.folder import write_bytes
 from softprompt.prompts.identity import BackboneIdentity
-from softprompt.prompts.peft_folder import CONFIG, FAMILIES, TENSORS, PeftRows
+from softprompt.prompts.peft_folder import CONFIG, FAMILIES, TENSORS, PeftPrefix, PeftRows
 from softprompt.prompts.prompt import Prompt
 from softprompt.prompts.record import check_record, content_hash, seal
 from softprompt.text.template import DecoderStart, Soft, Start, Template, parse
@@ -53,16 +53,32 @@ class PeftBase:
     scale: float = 1.0
 
 
+@dataclass(frozen=True, eq=False)
+class PeftTensor:
+    """What PEFT is given of a prompt.
+
+    Args:
+        tensor: `prompt_embeddings`: rows `[P, E]`, or keys and values `[P, 2·L·K·D]`, slot by slot.
+        config: what adapter_config.json says of it.
+        start_rows: how many of the first rows stand for start tokens.
+    """
+
+    tensor: Tensor
+    config: Mapping[str, Any]
+    start_rows: int = 0
+
+
 def write_peft_folder(
     prompt: Prompt, base: PeftBase, folder: str | Path, *, overwrite: bool = False
-) -> None:
-    """Write a prompt as a PROMPT_TUNING folder, whole or not at all.
+) -> PeftTensor:
+    """Write a prompt as a PROMPT_TUNING or PREFIX_TUNING folder, whole or not at all; gives what it holds.
 
     Where the prompt's own start tokens stand before its rows, their embeddings become the first rows:
     the text is then tokenised without them, and the numbers are the same.
 
     Args:
-        prompt: learned on a causal or encoder-decoder backbone, with rows in front only.
+        prompt: learned on a causal or encoder-decoder backbone, with rows in front only, or on a causal
+            one with keys and values only.
         base: of its backbone.
         folder: where; its parents are made.
         overwrite: replace an export that is there.
@@ -70,41 +86,36 @@ def write_peft_folder(
         PromptError: PEFT has no equivalent, and why; or something is there already.
         RunError: the system refused; what was there is untouched.
     """
-    rows, start_rows = peft_rows(prompt, base)
-    assert prompt.backbone is not None  # peft_rows refuses a prompt without
+    made = peft_tensor(prompt, base)
+    assert prompt.backbone is not None  # peft_tensor refuses a prompt without
     config = {
         "auto_mapping": None,
         "base_model_name_or_path": prompt.backbone.name,
         "inference_mode": True,
         "modules_to_save": None,
-        "num_attention_heads": base.heads,
-        "num_layers": base.layers,
         "num_transformer_submodules": 1,  # with PEFT's 2 half of the rows would be dead weight
-        "num_virtual_tokens": rows.shape[0],
-        "peft_type": "PROMPT_TUNING",
-        "prompt_tuning_init": "RANDOM",
-        "prompt_tuning_init_text": None,
+        "num_virtual_tokens": made.tensor.shape[0],
         "revision": None,
         "task_type": next(t for t, family in FAMILIES.items() if family == prompt.backbone.family),
-        "token_dim": rows.shape[1],
-        "tokenizer_kwargs": None,
-        "tokenizer_name_or_path": None,
+        **made.config,
     }
     facts = {name: getattr(prompt, name) for name in Prompt.__dataclass_fields__}
     facts |= {"backbone": prompt.backbone.to_json()}
     record = seal(prompt.addition.tensors(), {k: v for k, v in facts.items() if k != "addition"})
-    side = {"start_rows": start_rows, "record": record}
+    side = {"start_rows": made.start_rows, "record": record}
+    tensors = {"prompt_embeddings": made.tensor}
     files = {
         CONFIG: (json.dumps(config, indent=2, sort_keys=True) + "\n").encode(),
-        TENSORS: safetensors.torch.save({"prompt_embeddings": rows}, metadata={"format": "pt"}),
+        TENSORS: safetensors.torch.save(tensors, metadata={"format": "pt"}),
         SIDE: (json.dumps(side, indent=2, ensure_ascii=False) + "\n").encode(),
-        CARD: _card(record, rows.shape[0], start_rows).encode(),
+        CARD: _card(record, made).encode(),
     }
     _write(Path(folder), files, overwrite)
+    return made
 
 
-def peft_rows(prompt: Prompt, base: PeftBase) -> tuple[Float[Tensor, "P E"], int]:
-    """The rows that PEFT is given, and how many of the first ones stand for start tokens.
+def peft_tensor(prompt: Prompt, base: PeftBase) -> PeftTensor:
+    """What PEFT is given.
 
     Raises:
         PromptError: PEFT has no equivalent, and why.
@@ -113,19 +124,47 @@ def peft_rows(prompt: Prompt, base: PeftBase) -> tuple[Float[Tensor, "P E"], int
     if reason is not None:
         raise PromptError(f"this prompt cannot be exported to PEFT: {reason}")
     rows = prompt.rows
-    assert rows is not None
+    if rows is None:
+        states = prompt.addition.attended["self"]  # [L, 2, P, K, D]
+        layers, _, length, heads, width = states.shape
+        slots = states.flatten(0, 1).transpose(0, 1)  # [P, 2L, K, D]
+        config = {
+            "encoder_hidden_size": heads * width,
+            "num_attention_heads": heads,
+            "num_layers": layers,
+            "peft_type": "PREFIX_TUNING",
+            "prefix_projection": False,
+            "token_dim": heads * width,
+        }
+        return PeftTensor(slots.reshape(length, -1).contiguous(), config)
+    config = {
+        "num_attention_heads": base.heads,
+        "num_layers": base.layers,
+        "peft_type": "PROMPT_TUNING",
+        "prompt_tuning_init": "RANDOM",
+        "prompt_tuning_init_text": None,
+        "token_dim": rows.shape[1],
+        "tokenizer_kwargs": None,
+        "tokenizer_name_or_path": None,
+    }
     if not len(base.start) or not _start_first(parse(prompt.template)):
-        return rows, 0
-    return torch.cat([base.start.to(rows), rows]).contiguous(), len(base.start)
+        return PeftTensor(rows, config)
+    front = torch.cat([base.start.to(rows), rows]).contiguous()
+    return PeftTensor(front, config, len(base.start))
 
 
 def obstacle(prompt: Prompt, base: PeftBase) -> str | None:
     """Why PEFT has no equivalent of a prompt; None where it has one."""
+    if prompt.weights is not None and prompt.weights.config is not None:
+        return "its folder weights/ is one that PEFT loads already"
     if prompt.settings.get("opened_weights"):
         return f"'{prompt.method}' changed the backbone's own weights, which are not in it"
-    others = sorted(set(prompt.addition.tensors()) - {"rows"})
-    if prompt.rows is None or others:
-        return f"it adds {', '.join(others) or 'nothing'}, expected learned rows alone"
+    added = sorted(prompt.addition.tensors())
+    if added not in (["rows"], ["attended.self"]):
+        return (
+            f"it adds {', '.join(added) or 'nothing'}, expected learned rows alone, or keys and values "
+            "of a causal backbone alone"
+        )
     if prompt.backbone is None:
         return "it does not say which backbone it was learned on"
     if prompt.backbone.family not in FAMILIES.values():
@@ -133,6 +172,8 @@ def obstacle(prompt: Prompt, base: PeftBase) -> str | None:
             f"'{prompt.backbone.name}' is a masked model, and PEFT's prompts have no task type with "
             f"a masked model's head (it has {', '.join(FAMILIES)})"
         )
+    if prompt.rows is None:
+        return None
     if base.scale != 1.0:
         return (
             f"'{prompt.backbone.name}' multiplies the embeddings of its text by {base.scale:g}; PEFT "
@@ -167,16 +208,16 @@ def _start_first(template: Template) -> bool:
 # --- reading back -------------------------------------------------------------------------------
 
 
-def exported_prompt(folder: str | Path, found: PeftRows) -> Prompt | None:
+def exported_prompt(folder: str | Path, found: PeftRows | PeftPrefix) -> Prompt | None:
     """The prompt that an export was made of; None for a folder without our side file.
 
-    Where the rows were trained on since, its scores and examples are left out and a note says so.
+    Where what was learned was trained on since, its scores and examples are left out and a note says so.
 
     Args:
         folder: a PEFT folder.
-        found: its rows, as read.
+        found: its rows, or keys and values, as read.
     Raises:
-        PromptError: a side file that cannot be read, or belongs to other rows.
+        PromptError: a side file that cannot be read, or belongs to others.
     """
     path = Path(folder) / SIDE
     if not path.is_file():
@@ -189,26 +230,29 @@ def exported_prompt(folder: str | Path, found: PeftRows) -> Prompt | None:
             f"{path}: cannot be read ({error!r}); remove it to import rows only"
         ) from None
     record = check_record(record, f"{path}: record")
-    shape = record["tensors"].get("rows")
-    total = len(found.rows)
-    if (
-        type(start_rows) is not int
-        or not 0 <= start_rows < total
-        or shape != [total - start_rows, found.rows.shape[1]]
-    ):
+    whole = found.rows if isinstance(found, PeftRows) else found.states
+    addition = None
+    if type(start_rows) is int and 0 <= start_rows < len(whole):
+        if isinstance(found, PeftRows):
+            addition = Addition(found.rows[start_rows:].contiguous())
+        elif not start_rows:
+            addition = Addition(None, {"self": found.states.contiguous()})
+    tensors = {} if addition is None else addition.tensors()
+    if addition is None or record["tensors"] != {n: list(t.shape) for n, t in tensors.items()}:
         raise PromptError(
-            f"{path}: says {start_rows!r} rows for start tokens and rows of shape {shape}, "
-            f"{TENSORS} has {list(found.rows.shape)}; remove it to import rows only"
+            f"{path}: says {start_rows!r} rows for start tokens and {record['tensors']}, "
+            f"{TENSORS} has {list(whole.shape)}; remove it to import what is learned only"
         )
-    rows = found.rows[start_rows:].contiguous()
     backbone = record["backbone"]
     if backbone is not None:
         backbone = BackboneIdentity.from_json(backbone, f"{path}: backbone")
     facts = {k: v for k, v in record.items() if k in Prompt.__dataclass_fields__}
-    prompt = Prompt(addition=Addition(rows), **{**facts, "backbone": backbone})
-    if content_hash({"rows": rows}, record) == record["content_hash"]:
+    prompt = Prompt(addition=addition, **{**facts, "backbone": backbone})
+    if content_hash(tensors, record) == record["content_hash"]:
         return prompt
-    note = "Its rows were changed outside softprompt after export; earlier scores are left out."
+    note = (
+        "What was learned was changed outside softprompt after export; earlier scores are left out."
+    )
     notes = f"{prompt.notes}\n\n{note}".strip()
     return replace(prompt, scores=(), examples=(), notes=notes)
 
@@ -216,7 +260,11 @@ def exported_prompt(folder: str | Path, found: PeftRows) -> Prompt | None:
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _card(record: Mapping[str, Any], length: int, start_rows: int) -> str:
+def _card(record: Mapping[str, Any], made: PeftTensor) -> str:
+    length, start_rows = made.tensor.shape[0], made.start_rows
+    what = (
+        "rows" if made.config["peft_type"] == "PROMPT_TUNING" else "keys and values of each layer"
+    )
     name, backbone = record["task"].get("name", "a task"), record["backbone"]
     family = backbone["family"]
     kind = "AutoModelForCausalLM" if family == "causal" else "AutoModelForSeq2SeqLM"
@@ -234,7 +282,7 @@ base_model: {json.dumps(backbone["name"], ensure_ascii=False)}
 ---
 # {name}, a prompt for {backbone["name"]}
 
-{length} learned rows, exported by softprompt for PEFT.
+{length} learned {what}, exported by softprompt for PEFT.
 
 ```python
 from peft import PeftModel

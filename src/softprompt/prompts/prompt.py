@@ -19,6 +19,7 @@ from softprompt.prompts.card import write_card
 from softprompt.prompts.folder import read_folder, write_folder
 from softprompt.prompts.identity import BackboneIdentity, check_backbone
 from softprompt.prompts.record import seal
+from softprompt.prompts.weights import FOLDER, Weights, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Prompt:
         examples: a few examples for the card: `text`, and if known `target` and `prediction`.
         notes: anything a reader should know, for the card.
         backbone_parameters: how many parameters the backbone has, for the card's share.
+        weights: what was learned of the backbone's own weights, if that is kept.
     Raises:
         PromptError: rows that are no matrix.
     """
@@ -56,9 +58,13 @@ class Prompt:
     examples: Sequence[Mapping[str, Any]] = ()
     notes: str = ""
     backbone_parameters: int | None = None
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "addition", self.addition.snapshot())
+        if self.weights is not None:
+            settings = {**self.settings, "weights": self.weights.record()}
+            object.__setattr__(self, "settings", settings)
 
     @property
     def rows(self) -> Tensor | None:
@@ -68,12 +74,15 @@ class Prompt:
     @property
     def n_parameters(self) -> int:
         """How many numbers were learned."""
-        return sum(tensor.numel() for tensor in self.addition.tensors().values())
+        kept = 0 if self.weights is None else self.weights.n_parameters
+        return kept + sum(tensor.numel() for tensor in self.addition.tensors().values())
 
     @property
     def n_bytes(self) -> int:
         """How many bytes they take, on disk and in memory."""
-        return 4 * self.n_parameters
+        if self.weights is None:
+            return 4 * self.n_parameters
+        return 4 * (self.n_parameters - self.weights.n_parameters) + self.weights.n_bytes
 
     @property
     def content_hash(self) -> str:
@@ -96,7 +105,9 @@ class Prompt:
         tensors = self.addition.tensors()
         record = seal(tensors, self._facts())
         card = write_card(record, folder.resolve().name)
-        write_folder(folder, tensors, record, card, overwrite=overwrite)
+        beside = {} if self.weights is None else self.weights.files()
+        files = {f"{FOLDER}/{name}": content for name, content in beside.items()}
+        write_folder(folder, tensors, record, card, overwrite=overwrite, beside=files)
 
     @classmethod
     def load(cls, folder: str | Path, backbone: BackboneIdentity | None = None) -> Prompt:
@@ -126,11 +137,13 @@ class Prompt:
             check_backbone(learned_on, backbone, width, f"prompt {folder}")
         derived = ("format_version", "content_hash", "tensors")
         facts = {key: value for key, value in record.items() if key in _FACTS - set(derived)}
-        return cls(addition=addition, **{**facts, "backbone": learned_on})
+        kept = record["settings"].get("weights")
+        weights = None if kept is None else read_weights(folder / FOLDER, kept)
+        return cls(addition=addition, weights=weights, **{**facts, "backbone": learned_on})
 
     def _facts(self) -> dict[str, Any]:
         backbone = None if self.backbone is None else self.backbone.to_json()
         return {name: getattr(self, name) for name in _FACTS} | {"backbone": backbone}
 
 
-_FACTS = frozenset(Prompt.__dataclass_fields__) - {"addition"}
+_FACTS = frozenset(Prompt.__dataclass_fields__) - {"addition", "weights"}

@@ -105,9 +105,10 @@ def ensemble(
     metric = task.metrics[0]
 
     def scored(found: Mapping[str, Sequence[Prediction]], where: str) -> dict[str, float]:
-        golds = [gold(example.target, applied) for example in labelled(task, where)]
+        rows = labelled(task, where)
+        golds, groups = [row.target for row in rows], [row.group for row in rows]
         return {
-            name: score([metric], [p.answer for p in own], golds, task.labels)[metric]
+            name: score([metric], [p.answer for p in own], golds, task.labels, groups)[metric]
             for name, own in found.items()
         }
 
@@ -122,7 +123,14 @@ def ensemble(
         for name, own in {**members, "ensemble": joint.predictions}.items():
             calibrations[name] = calibration([p.probabilities for p in own], golds)
     return Together(
-        table=ensemble_table(members, golds, metric, dev, task.labels),
+        table=ensemble_table(
+            members,
+            [example.target for example in examples],
+            metric,
+            dev,
+            task.labels,
+            [example.group for example in examples],
+        ),
         predictions=joint.predictions,
         calibrations=calibrations,
         split=split,

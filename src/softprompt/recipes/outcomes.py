@@ -69,11 +69,15 @@ def write_outcome(place: Path, seed: int, run: Run, task: Task, *, prompt: bool)
     """
     if prompt and run.failure is None:
         run.prompt.save(place / PROMPT, overwrite=(place / PROMPT).is_dir())
-    split = "test" if "test" in task.split_names else "dev"
-    if split in run.evaluations:
-        pairs = zip(run.evaluations[split].predictions, task.examples(split), strict=True)
-        rows = [prediction_row(*pair) for pair in pairs]
-        write_lines(place / PREDICTIONS, [{"split": split, **row} for row in rows])
+    unseen = "test" if "test" in task.split_names else "dev"
+    rows = [
+        {"split": split, **prediction_row(*pair)}
+        for split in run.evaluations
+        if split == unseen or split not in ("dev", "test")
+        for pair in zip(run.evaluations[split].predictions, task.examples(split), strict=True)
+    ]
+    if rows:
+        write_lines(place / PREDICTIONS, rows)
     outcome = Outcome(
         place=place,
         seed=seed,

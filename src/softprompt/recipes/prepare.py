@@ -19,7 +19,7 @@ from softprompt.data.task import Task
 from softprompt.errors import SettingsError, UsageError
 from softprompt.inference.applied import Applied
 from softprompt.methods.method import NO_STACKS
-from softprompt.recipes.run_data import run_task
+from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import Variant, variants
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
@@ -73,6 +73,7 @@ class Prepared:
         variants: those of the sweep, or the run itself.
         notes: what was decided on the way (a dev split out of train, …).
         warnings: what a user should know before training.
+        shifted: splits of the task that are the test sets of others.
     """
 
     settings: RunSettings
@@ -81,6 +82,7 @@ class Prepared:
     variants: tuple[Bound, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    shifted: tuple[str, ...] = ()
 
     @property
     def first(self) -> Bound:
@@ -88,18 +90,21 @@ class Prepared:
         return self.variants[0]
 
 
-def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared:
+def prepare(
+    settings: RunSettings, backbone: Backbone | None = None, data: RunData | None = None
+) -> Prepared:
     """Load data and backbone, bind the template of each variant.
 
     Args:
         backbone: the one that the settings name, where it is loaded already.
+        data: what `run_task` gave for these settings, where it was read already.
     Raises:
         UsageError: anything that does not fit; says which.
     """
     every = variants(settings)
     for variant in every:
         _check_precision(variant.settings)
-    data = run_task(settings)
+    data = data or run_task(settings)
     task = data.task
     n_dev = len(task.examples("dev")) if "dev" in task.split_names else 0
     if settings.sweep and n_dev == 0:
@@ -148,6 +153,7 @@ def prepare(settings: RunSettings, backbone: Backbone | None = None) -> Prepared
         variants=tuple(bound),
         notes=data.notes,
         warnings=tuple(dict.fromkeys(warnings)),
+        shifted=data.shifted,
     )
 
 
@@ -185,6 +191,7 @@ def _bound(variant: Variant, task: Task, backbone: Backbone, looks: _Looks) -> B
         settings.objective,
         n_rows=settings.method.n_rows(parsed.explicit_length),
         n_attended=settings.method.n_attended(),
+        classes=settings.method.reads_classes,
         render=settings.render.resolved(),
     )
     length = applied.renderer.total_rows
@@ -200,6 +207,8 @@ def _bound(variant: Variant, task: Task, backbone: Backbone, looks: _Looks) -> B
             backbone.width,
             backbone.n_parameters,
             backbone.attentions.shapes if settings.method.n_attended() else NO_STACKS,
+            settings.method.n_opened(backbone),
+            settings.method.n_readout(len(task.labels), backbone.head.width),
         ),
         words=words,
         cut=cut,
@@ -280,6 +289,7 @@ def make_jobs(prepared: Prepared, places: Mapping[tuple[str, int], Path]) -> lis
             training=one.settings.training,
             render=one.settings.render.resolved(),
             folder=places[one.variant.name, seed],
+            also=prepared.shifted,
             name=f"{one.variant.name or f'{one.settings.method.name} on {prepared.task.name}'}, "
             f"seed {seed}",
         )

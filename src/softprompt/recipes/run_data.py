@@ -5,11 +5,12 @@ Knows settings and tasks, not backbones or templates.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from softprompt.data.columns import listed
+from softprompt.data.examples import Example
 from softprompt.data.loading import Skipped
 from softprompt.data.registry import load_task
 from softprompt.data.task import Task
@@ -36,11 +37,13 @@ class RunData:
         task: with its dev split and limits.
         notes: what was decided on the way.
         skipped: bad rows that were passed over.
+        shifted: splits of the task that are the test sets of others (`test_on`).
     """
 
     task: Task
     notes: tuple[str, ...]
     skipped: Skipped
+    shifted: tuple[str, ...] = ()
 
 
 def run_task(settings: RunSettings) -> RunData:
@@ -61,6 +64,10 @@ def run_task(settings: RunSettings) -> RunData:
         tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
         task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
         notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")
+    elif settings.test_on_dev and "test" not in task.split_names and "dev" in task.split_names:
+        task = replace(task, splits={"train": task.splits["train"], "test": task.splits["dev"]})
+        task, note = _with_dev(task, settings)
+        notes += ["test: the task's dev file", *([note] if note else [])]
     elif "dev" not in task.split_names:
         task, note = _with_dev(task, settings)
         notes += [note] if note else []
@@ -75,7 +82,61 @@ def run_task(settings: RunSettings) -> RunData:
             if limit < n:
                 task = task.subsample(split, limit, settings.data_seed)
                 notes.append(f"{split}: {limit:,} of {n:,} rows")
-    return RunData(task, tuple(notes), skipped)
+    task, shifted = _with_others(task, settings, notes)
+    return RunData(task, tuple(notes), skipped, shifted)
+
+
+def _with_others(
+    task: Task, settings: RunSettings, notes: list[str]
+) -> tuple[Task, tuple[str, ...]]:
+    """The task with the test sets of other tasks as further splits, `on NAME`.
+
+    Fields of other names take the task's own, in their order. Nothing is chosen on these rows, so
+    a task without a test set gives its dev set.
+    """
+    found: dict[str, list[Example]] = {}
+    for given in settings.test_on:
+        if isinstance(given, str):
+            other = load_task(given, settings.data, None, settings.data_seed)
+        else:
+            other = file_task(given)
+        name = f"on {other.name}"
+        _check_alike(task, other)
+        split = "test" if "test" in other.split_names else "dev"
+        if split not in other.split_names or name in found:
+            problem = "is given twice" if name in found else "has neither a test nor a dev split"
+            raise SettingsError(f"test_on: task '{other.name}' {problem}")
+        rows = other.examples(split)
+        if settings.test_limit is not None and settings.test_limit < len(rows):
+            rows = other.subsample(split, settings.test_limit, settings.data_seed).examples(split)
+        if set(other.fields) != set(task.fields):
+            pairs = ", ".join(f"{b} as {a}" for a, b in zip(task.fields, other.fields, strict=True))
+            notes.append(f"{name}: {pairs}")
+            rows = [
+                replace(row, fields=dict(zip(task.fields, row.fields.values(), strict=True)))
+                for row in rows
+            ]
+        found[name] = rows
+        notes.append(f"{name}: {len(rows):,} rows of its {split} split")
+    return (task.with_splits(**found) if found else task), tuple(found)
+
+
+def _check_alike(task: Task, other: Task) -> None:
+    """Refuse a task that the prompt of another cannot be scored on.
+
+    Raises:
+        SettingsError: other labels, or another number of fields.
+    """
+    if other.kind != task.kind or set(other.labels) != set(task.labels):
+        raise SettingsError(
+            f"test_on: task '{other.name}' has the labels {listed(other.labels) or 'none'}, "
+            f"'{task.name}' has {listed(task.labels) or 'none'}; expected the same ones"
+        )
+    if len(other.fields) != len(task.fields):
+        raise SettingsError(
+            f"test_on: task '{other.name}' has the fields {listed(other.fields)}, '{task.name}' has "
+            f"{listed(task.fields)}; expected as many"
+        )
 
 
 def file_task(files: FileTask) -> Task:

@@ -46,10 +46,8 @@ def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
     if path is not None:
         folder = path.is_dir()
         path = path / CONFIG if folder else path
-        values, where = _spelled_out(read_yaml(path)), str(path)
-        for key in (*PATHS, "backbone"):
-            _root(values, key, path.resolve().parent)
-        _root_sweep(values, path.resolve().parent)
+        where = str(path)
+        values = rooted(_spelled_out(read_yaml(path)), path.resolve().parent)
         if folder:  # it may have been moved since
             values["out"] = str(path.parent.absolute())
     for assignment in assignments:
@@ -62,6 +60,24 @@ def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
         known = message.startswith(f"{where}:")
         raise SettingsError(message if known else f"{where}: {message}") from None
     return settings if settings.out else settings.model_copy(update={"out": default_out(settings)})
+
+
+def rooted(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """The values of a run file with every path in them made absolute.
+
+    Args:
+        base: what relative paths are relative to.
+    """
+    found = {**values}
+    for key in (*PATHS, "backbone"):
+        _root(found, key, base)
+    if isinstance(others := found.get("test_on"), list):
+        found["test_on"] = [
+            rooted({"task": one}, base)["task"] if isinstance(one, Mapping) else one
+            for one in others
+        ]
+    _root_sweep(found, base)
+    return found
 
 
 def default_out(settings: RunSettings) -> str:

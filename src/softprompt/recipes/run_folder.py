@@ -103,7 +103,7 @@ class RunFolder:
             self._clear()
         resumed = self.begun
         if resumed:
-            self._same(config, data)
+            self.check_same(config, data)
         else:
             self._clear_variants()  # of a sweep that learned nothing
         write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
@@ -132,22 +132,28 @@ class RunFolder:
         """Folders of a sweep's variants: a name with = in it, and a run file inside."""
         return [place for place in self.path.glob("*=*") if (place / CONFIG).is_file()]
 
-    def _same(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
+    def check_same(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
+        """Refuse to take a run here for one with these settings on these data.
+
+        Raises:
+            SettingsError: it had other settings or other data; says which.
+        """
+        state = "a finished" if self.finished else "an unfinished"
+        back = "Put them back" if self.finished else "Put them back to resume it"
         saved = read_yaml(self.path / CONFIG) if (self.path / CONFIG).is_file() else {}
         keys = [key for key in differing(saved, json.loads(json.dumps(config))) if key != "out"]
         if keys:
             raise SettingsError(
-                f"{self.path} holds an unfinished run with other settings; these differ: "
-                f"{', '.join(keys)}. Put them back to resume it, or give --overwrite or another "
-                "out=…"
+                f"{self.path} holds {state} run with other settings; these differ: "
+                f"{', '.join(keys)}. {back}, or give --overwrite or another out=…"
             )
         path = self.path / DATA
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else dict(data)
         changed = [split for split in data if known.get(split) != data[split]]
         if changed:
             raise SettingsError(
-                f"{self.path} holds an unfinished run on other data: {', '.join(changed)} changed "
-                "since. Put the files back to resume it, or give --overwrite or another out=…"
+                f"{self.path} holds {state} run on other data: {', '.join(changed)} changed "
+                f"since. {back}, or give --overwrite or another out=…"
             )
 
     def _clear_variants(self) -> None:

@@ -126,14 +126,19 @@ class RenderLimits(Settings):
         return RenderSettings(**self.model_dump())
 
 
+AnyTask = Annotated[
+    Annotated[str, Tag("str")] | Annotated[FileTask, Tag("FileTask")],
+    Discriminator(lambda value: "str" if isinstance(value, str) else "FileTask"),
+]
+
+
 class RunSettings(Settings):
     """A whole run: backbone × task × template × answers × objective × method."""
 
     backbone: str = Field(description="a folder, a name on the hub, or softprompt/… that ships")
-    task: Annotated[
-        Annotated[str, Tag("str")] | Annotated[FileTask, Tag("FileTask")],
-        Discriminator(lambda value: "str" if isinstance(value, str) else "FileTask"),
-    ] = Field(description="a name (softprompt list tasks), or your own files: {train: …, …}")
+    task: AnyTask = Field(
+        description="a name (softprompt list tasks), or your own files: {train: …, …}"
+    )
     template: str | None = Field(default=None, description="else the task's own")
     words: Annotated[dict[str, Any] | None, BeforeValidator(_text_keys)] = Field(
         default=None,
@@ -198,6 +203,13 @@ class RunSettings(Settings):
     render: RenderLimits = Field(
         default_factory=lambda: RenderLimits(), description="text to tokens"
     )
+    test_on_dev: bool = Field(
+        default=False,
+        description="a task with a dev file and no test: that file is the test, dev comes out of train",
+    )
+    test_on: list[AnyTask] = Field(
+        default=[], description="other tasks of the same labels, scored as they are at the end"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -257,8 +269,9 @@ class RunSettings(Settings):
         """All settings as a run file has them, defaults written out."""
         values = self.model_dump(mode="json")
         values["method"] = {"name": self.method.name, **self.method.model_dump(mode="json")}
-        if not self.sweep:
-            del values["sweep"]
+        for key in ("sweep", "test_on_dev", "test_on"):
+            if not values[key]:
+                del values[key]
         return values
 
 

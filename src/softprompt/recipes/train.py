@@ -58,7 +58,7 @@ class Trained:
         tried: the variants and what came of each; one of an ordinary run.
         choice: which of them is the best on dev.
         prompts: the run's prompt folders, one per seed, of a sweep the chosen variant's; none of a
-            method that opens the backbone's weights.
+            method that opens the backbone's weights and does not keep them.
         baseline: the majority class, for tasks with labels.
     """
 
@@ -165,7 +165,7 @@ def _run(prepared: Prepared, jobs: Sequence[Job], told: Watcher) -> dict[Path, O
         runs = fit_many(prepared.backbone, group, following, keep_failures=True)
         following.end()
         for job, place, run in zip(group, _places(group), runs, strict=True):
-            prompt = not job.method.opens_weights
+            prompt = not job.method.opens_weights or run.prompt.weights is not None
             found[place] = write_outcome(place, job.seed, run, prepared.task, prompt=prompt)
     return {place: outcome for place, outcome in found.items() if outcome is not None}
 
@@ -198,10 +198,11 @@ def _leave(folder: RunFolder, prepared: Prepared, tried: Sequence[Tried], told: 
     if settings.sweep:
         for outcome, place in zip(best.outcomes, places, strict=True):
             _hand_on(outcome, place, selection(prepared, tried))
-    opened = [one for one in tried if one.bound.settings.method.opens_weights]
-    for name in dict.fromkeys(one.bound.settings.method.name for one in opened):
+    opened = [one.bound.settings for one in tried if one.bound.settings.method.opens_weights]
+    for name in dict.fromkeys(s.method.name for s in opened if not s.training.keep_weights):
         told.warning(
-            f"{name} is a baseline here: scores and predictions are kept, the tuned weights are not"
+            f"{name}: scores and predictions are kept, the tuned weights are not; "
+            "training.keep_weights=true keeps them"
         )
     write_bytes(folder.path / PLOTS / "training.png", training_picture(prepared, tried, choice))
     baseline = majority(prepared.task) if prepared.task.kind == "label" else None
@@ -213,7 +214,7 @@ def _leave(folder: RunFolder, prepared: Prepared, tried: Sequence[Tried], told: 
         done["sweep"] = _summary(prepared.task.metrics[0], tried, choice)
     done["versions"] = versions()
     write_text(folder.path / DONE, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
-    prompts = [place / PROMPT for place in places if best not in opened]
+    prompts = [place / PROMPT for place in places if (place / PROMPT).is_dir()]
     return Trained(folder.path, prepared, tried, choice, prompts, baseline)
 
 

@@ -1,7 +1,7 @@
 """What may stand in the answer slots, and how it maps to the target.
 
-A verbalizer (label ↔ one or several words), the example's own candidates, free text, or two poles of
-a number. Knows words; how they become tokens is `render.py`'s business.
+A verbalizer (label ↔ one or several words), learned class vectors, the example's own candidates, free
+text, or two poles of a number. Knows words; how they become tokens is `render.py`'s business.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Answers(Protocol):
 
     @property
     def kind(self) -> str:
-        """`words`, `candidates`, `text` or `poles`."""
+        """`words`, `classes`, `candidates`, `text` or `poles`."""
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
         """The possible labels of an example with these candidates of its own."""
@@ -122,6 +122,21 @@ def _in_order(label: object, row: object, names: Sequence[str | None]) -> tuple[
             f"has {slots}"
         )
     return tuple(row[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Classes(Verbalizer):
+    """Labels that learned vectors read off the one answer slot, a vector for each (Hambardzumyan et al.
+    2021, WARP, section 3).
+
+    Args:
+        words: of each label, what its vector may start from; the labels are in the vectors' order.
+    """
+
+    kind: str = "classes"
+
+    def to_json(self) -> dict[str, Any]:
+        return super().to_json() | {"labels": list(self.words)}  # a mapping may lose its order
 
 
 @dataclass(frozen=True)
@@ -231,6 +246,9 @@ def _read_poles(description: Mapping[str, Any]) -> Poles:
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], Answers]] = {
     "words": lambda d: Verbalizer(
         {str(k): tuple(tuple(map(str, row)) for row in rows) for k, rows in d["words"].items()}
+    ),
+    "classes": lambda d: Classes(
+        {label: tuple(tuple(map(str, row)) for row in d["words"][label]) for label in d["labels"]}
     ),
     "candidates": lambda d: OwnCandidates(),
     "text": lambda d: FreeText(int(d["max_tokens"])),

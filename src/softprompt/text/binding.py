@@ -102,6 +102,10 @@ def _check_words(template: Template, answers: Answers) -> None:
     """Whether the answers fill all slots of the template."""
     slots = max(1, len(template.answers))
     if answers.kind != "words":
+        if slots > 1 and answers.kind == "classes":
+            raise TemplateError(
+                f"{slots} answer slots in '{template}': expected one, where class vectors read"
+            )
         if slots > 1:
             raise TemplateError(
                 f"{slots} answer slots in '{template}' need label words, one for each"

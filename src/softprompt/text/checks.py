@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from softprompt.text.answers import Classes
 from softprompt.text.query import Words
 from softprompt.text.renderer import Renderer
 from softprompt.text.spell import Fields
@@ -35,11 +36,14 @@ class WordReport:
 def check_words(
     renderer: Renderer, fields: Fields, candidates: tuple[str, ...] | None = None
 ) -> list[WordReport]:
-    """Report every candidate of an example as it is tokenised in this template.
+    """Report every candidate of an example as it is tokenised in this template; class vectors, which
+    are no words, are passed over.
 
     Raises:
         TemplateError: a word that has no tokens at all.
     """
+    if isinstance(renderer.answers, Classes):
+        return []  # vectors, not words
     labels = renderer.answers.labels(candidates)
     chosen = renderer.answers.candidates(candidates)
     tokenised = [ids for _, ids in renderer.candidate_ids(fields, candidates)]

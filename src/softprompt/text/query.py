@@ -15,7 +15,8 @@ Words = tuple[tuple[int, ...], ...]
 class Read:
     """Add up log p(tokens[i] at positions[i]) for one candidate.
 
-    Positions count in `Query.ids`, or in `Query.decoder` where there is one.
+    Positions count in `Query.ids`, or in `Query.decoder` where there is one. A negative token −1−c is
+    class vector c of the row's own prompt.
     """
 
     candidate: int

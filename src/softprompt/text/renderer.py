@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from softprompt.errors import TemplateError
-from softprompt.text.answers import Answers, FreeText
+from softprompt.text.answers import Answers, Classes, FreeText
 from softprompt.text.binding import check_binding, place_rows, read_joint, with_slot
+from softprompt.text.class_layout import check_rows_are_read, lay_out_classes
 from softprompt.text.layout import BARE_SLOT, Frame, continuation, lay_out
-from softprompt.text.query import Source, Words
+from softprompt.text.query import Query, Source, Words
 from softprompt.text.render import (
     Context,
     TokenPiece,
@@ -91,6 +92,8 @@ class Renderer:
         self._rows, self._front, self.total_rows = place_rows(
             self.template, self.n_rows, lambda text: len(self.text_ids(text))
         )
+        if self.total_rows and isinstance(self.answers, Classes):
+            check_rows_are_read(self.template, self.frame)
         self._known: dict[tuple[Context, str], tuple[int, ...]] = {}
 
     def text_ids(self, text: str) -> tuple[int, ...]:
@@ -138,12 +141,14 @@ class Renderer:
         chosen = self.answers.candidates(candidates)
         if not chosen:
             raise TemplateError("free text has no candidates to score: generate it instead")
-        words = [candidate.words for candidate in chosen]
+        words = self._rivals(candidates)
         made = self._fit(fields, words, demonstrations, draft)
+        labels = self.answers.labels(candidates)
+        label_of = tuple(candidate.label for candidate in chosen)
         return Rendering(
-            queries=lay_out(made.draft.main, made.draft.decoder, made.words, self.frame),
-            labels=self.answers.labels(candidates),
-            label_of=tuple(candidate.label for candidate in chosen),
+            queries=self._queries(made.draft.main, made.draft.decoder, made.words),
+            labels=labels,
+            label_of=tuple(range(len(labels))) if self._is_classes else label_of,
             cut=made.cut,
             demonstrations=made.shown,
         )
@@ -203,9 +208,25 @@ class Renderer:
     def _is_free_text(self) -> bool:
         return isinstance(self.answers, FreeText)
 
+    @property
+    def _is_classes(self) -> bool:
+        return isinstance(self.answers, Classes)
+
+    def _queries(
+        self,
+        main: tuple[TokenPiece, ...],
+        decoder: tuple[TokenPiece, ...] | None,
+        words: Sequence[Words],
+    ) -> tuple[Query, ...]:
+        """What is asked: where candidates have no words, each class at the one answer slot."""
+        if self._is_classes:
+            count = len(self.answers.labels(None))
+            return (lay_out_classes(main, decoder, count, self.frame),)
+        return lay_out(main, decoder, words, self.frame, final=self._is_free_text)
+
     def _rivals(self, candidates: tuple[str, ...] | None) -> list[tuple[str, ...]]:
-        """The words of all candidates, as far as they are known."""
-        if self.answers.kind == "candidates" and not candidates:
+        """The words of all candidates, as far as they are known; class vectors have none."""
+        if self._is_classes or (self.answers.kind == "candidates" and not candidates):
             return []
         return [candidate.words for candidate in self.answers.candidates(candidates)]
 
@@ -282,7 +303,7 @@ class Renderer:
         if isinstance(self.answers, FreeText):
             words = (*words, ((0,) * self.answers.max_tokens,))
         longest = max(words, key=lambda each: sum(map(len, each)), default=((),))
-        (query,) = lay_out(main, decoder, [longest], self.frame, final=self._is_free_text)
+        (query,) = self._queries(main, decoder, [longest])
         over_main = max(0, len(query.ids) - limit)
         over_decoder = max(0, len(query.decoder or ()) - limit)
         if decoder is not None:

@@ -21,7 +21,7 @@ from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import Evaluation, evaluate
 from softprompt.inference.scoring import Scores, label_loss, label_scores, token_loss
-from softprompt.methods.method import Learner
+from softprompt.methods.method import Learner, Staged
 from softprompt.tuning.alarms import Alarm, check_loss, check_predictions
 from softprompt.tuning.lessons import DevQuestions, Lesson, Lessons, render_alike
 from softprompt.tuning.optimisers import (
@@ -129,6 +129,8 @@ class Fit:
 
     def draw(self) -> list[Lesson]:
         """The lessons of the step about to be taken."""
+        if isinstance(self.learner, Staged):
+            self.learner.at(self.step)
         drawn = self._lessons.draw(self._plan.step(self.step))
         if self.step < self._plan.steps_per_epoch:  # an epoch draws every example once
             self.cut += sum(lesson.rendering.cut > 0 for lesson in drawn)

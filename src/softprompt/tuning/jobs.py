@@ -20,17 +20,26 @@ from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.methods.method import Method, Scene
-from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
+from softprompt.text.answers import (
+    Answers,
+    Classes,
+    FreeText,
+    OwnCandidates,
+    Poles,
+    Slots,
+    Verbalizer,
+)
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 from softprompt.text.tokens import Family
 from softprompt.tuning.fit import Fit, FitData
 from softprompt.tuning.settings import TrainingSettings
+from softprompt.tuning.showing import show, with_demonstrations
 
 COUNTED_EXAMPLES = 2_000
 """How many training examples an initialiser counts pieces on."""
 
-CHANGES_NO_STEP = ("token_budget", "checkpoint_every", "tensorboard")
+CHANGES_NO_STEP = ("token_budget", "checkpoint_every", "tensorboard", "keep_weights")
 """Training settings that a run may be resumed without; `token_budget` changes rounding at most."""
 
 
@@ -48,6 +57,7 @@ class Job:
         objective, training, render: settings; the method's own training defaults where none.
         folder: run folder for checkpoints and metrics, or None.
         test: which split to test on at the end, or None.
+        also: further splits to test on, such as the test sets of other tasks.
         name: for messages; else method, task and seed.
     """
 
@@ -62,6 +72,7 @@ class Job:
     render: RenderSettings | None = None
     folder: Path | None = None
     test: str | None = "test"
+    also: tuple[str, ...] = ()
     name: str | None = None
 
     @property
@@ -93,18 +104,27 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
     """
     task, method = job.task, job.method
     template = job_template(job, backbone.family)
+    if method.shows() is not None:
+        template = with_demonstrations(template)
+    objective = job.objective
+    if method.calibrates:
+        objective = objective.model_copy(update={"calibration": "contextual"})
     applied = bind(
         backbone,
         task,
         template,
         job.answers or answers_of(task, template.slot_names, job.words),
-        job.objective,
+        objective,
         n_rows=method.n_rows(template.explicit_length),
         n_attended=method.n_attended(),
+        classes=method.reads_classes,
         render=job.render,
     )
     train = labelled(task, "train")
     dev = labelled(task, "dev") if "dev" in task.split_names else []
+    showing = method.shows()
+    if showing is not None:
+        applied = show(showing, applied, train, job.seed)
     scene = Scene(
         backbone=backbone,
         renderer=applied.renderer,
@@ -148,6 +168,12 @@ def job_template(job: Job, family: Family) -> Template:
         TemplateError: it cannot be read.
     """
     source = job.template or job.task.template_for(family)
+    if not source and job.task.templates:
+        families = " or ".join(name.replace("_", "-") for name in job.task.templates)
+        raise SettingsError(
+            f"task '{job.task.name}' is answered by writing, which a {family} backbone cannot; use "
+            f"one that is {families}"
+        )
     if not source:
         raise SettingsError(
             f"task '{job.task.name}' has no template of its own: give one, for example "
@@ -165,6 +191,7 @@ def bind(
     *,
     n_rows: int = 0,
     n_attended: int = 0,
+    classes: bool = False,
     render: RenderSettings | None = None,
 ) -> Applied:
     """A task's template and answers on a backbone.
@@ -173,8 +200,9 @@ def bind(
         answers: the task's own where none are given.
         n_rows: learned rows of each bare `{soft}`, or in front.
         n_attended: learned keys and values of each layer.
+        classes: whether learned class vectors answer, in the order of the task's labels.
     Raises:
-        SettingsError: a field or a label that the task lacks.
+        SettingsError: a field or a label that the task lacks; class vectors for a task without labels.
         TemplateError: a template that does not suit the family.
     """
     unknown = [name for name in template.fields if name not in task.fields]
@@ -189,7 +217,10 @@ def bind(
             f"words are given for {', '.join(answers.words)}; task '{task.name}' has the labels "
             f"{', '.join(task.labels) or 'none'}"
         )
-    resolved = resolve_objective(objective, backbone.family, isinstance(answers, FreeText))
+    if classes:
+        answers = _classes(answers, task)
+    free = isinstance(answers, FreeText)
+    resolved = resolve_objective(objective, backbone.family, free, isinstance(answers, Classes))
     return apply(
         backbone,
         template,
@@ -228,6 +259,18 @@ def answers_of(task: Task, slots: Slots, words: Mapping[str, Any] | None = None)
     split = next((s for s in ("train", *task.split_names) if s in task.split_names), None)
     first = next(iter(task.examples(split)), None) if split is not None else None
     return OwnCandidates() if first is not None and first.candidates else FreeText()
+
+
+def _classes(answers: Answers, task: Task) -> Classes:
+    """Class vectors in place of label words."""
+    if task.kind != "label" or not isinstance(answers, Verbalizer):
+        found = {"poles": "a number", "candidates": "candidates of its own in each example"}
+        raise SettingsError(
+            f"class vectors stand for the labels of a task, one for each; task '{task.name}' has "
+            f"{found.get(answers.kind, 'free text')} to answer with. Use a method whose words answer, "
+            "for example prompt_tuning"
+        )
+    return Classes({label: answers.words[label] for label in task.labels})
 
 
 def label_words(answers: Answers) -> list[str]:

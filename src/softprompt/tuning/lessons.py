@@ -105,7 +105,8 @@ def render_alike(one: Lessons | DevQuestions, other: Lessons | DevQuestions) -> 
     same_way = mine.renderer == theirs.renderer and mine.objective == theirs.objective
     # Mappings are equal in any order, and the order of the labels is the order of the candidates.
     same_order = repr(mine.answers) == repr(theirs.answers)
-    return same_way and same_order and list(one.examples) == list(other.examples)
+    same_shots = mine.shots == theirs.shots
+    return same_way and same_order and same_shots and list(one.examples) == list(other.examples)
 
 
 def lesson(example: Example, applied: Applied, draft: Draft | None = None) -> Lesson:

@@ -43,7 +43,8 @@ class Run:
     """What a fit leaves.
 
     Args:
-        prompt: to save and use; of a method that opens weights it is a record without them.
+        prompt: to save and use; of a method that opens weights it holds them if
+            `training.keep_weights`, and is a record of the run otherwise.
         metrics: split to metric to value, `test` among them where the task has one.
         evaluations: split to the whole evaluation.
         step: which step was kept.
@@ -174,15 +175,17 @@ def _finish(backbone: Backbone, job: Job, fit: Fit) -> Run:
     evaluations: dict[str, Evaluation] = {}
     if fit.failure is None and fit.data.dev:
         evaluations["dev"] = fit.evaluate_dev(both_ways=True)
-    if fit.failure is None and job.test is not None and job.test in job.task.split_names:
-        evaluations["test"] = evaluate(
-            backbone,
-            fit.applied,
-            labelled(job.task, job.test),
-            job.task.metrics,
-            job.task.labels,
-            token_budget=fit.settings.token_budget,
-        )
+    tests = {"test": job.test, **{split: split for split in job.also}}
+    for name, split in tests.items():
+        if fit.failure is None and split is not None and split in job.task.split_names:
+            evaluations[name] = evaluate(
+                backbone,
+                fit.applied,
+                labelled(job.task, split),
+                job.task.metrics,
+                job.task.labels,
+                token_budget=fit.settings.token_budget,
+            )
     return Run(
         prompt=_prompt(backbone, job, fit, evaluations),
         metrics={split: {**e.metrics, **e.beside} for split, e in evaluations.items()},
@@ -215,6 +218,7 @@ def _prompt(
             "source": task.source,
             "train_hash": task.content_hash("train"),
             "train_rows": len(fit.data.train),
+            **({} if applied.shots is None else {"demonstrations": applied.shots.to_json()}),
         },
         backbone=backbone.identity,
         scores=_scores(job, fit, evaluations),
@@ -230,6 +234,7 @@ def _prompt(
         versions=versions(),
         examples=_shown(fit, evaluations),
         backbone_parameters=backbone.n_parameters,
+        weights=job.method.weights(backbone, fit.parameters) if fit.settings.keep_weights else None,
     )
 
 

@@ -45,6 +45,10 @@ class TrainingSettings(Settings):
     keep: Literal["best", "last"] = Field(
         default="best", description="which step's prompt is saved: the best on dev, or the last"
     )
+    keep_weights: bool = Field(
+        default=True,
+        description="save weights of the backbone that were trained; full_tuning: off by default",
+    )
     dropout: bool = Field(
         default=False,
         description="dropout in the frozen network as in its pretraining (Lester's code)",
