@@ -83,8 +83,12 @@ class Ours:
         texts = enumerate(self.data.texts)
         return [Example(str(n), {"text": text}, _label(self.data.gold(n))) for n, text in texts]
 
-    def fit(self, seed: int = 0) -> Fit:
-        """A fresh fit, its rows drawn from the seed."""
+    def fit(self, seed: int = 0, *, answer_end: bool = True) -> Fit:
+        """A fresh fit, its rows drawn from the seed.
+
+        Args:
+            answer_end: whether a decoder's answer is scored with its end, as it is trained.
+        """
         case, method = self.case, sp.PromptTuning(length=self.case.rows, init="uniform")
         labels = [_label(n) for n in range(len(self.data.answers))]
         task = Task(
@@ -103,7 +107,7 @@ class Ours:
             seed,
             template=SHAPES[case.shape].template.format(rows=case.rows),
             words=dict(zip(labels, self.data.answers, strict=True)),
-            objective=sp.ObjectiveSettings(normalise="vocabulary"),
+            objective=sp.ObjectiveSettings(normalise="vocabulary", answer_end=answer_end),
             training=training_settings(method, course),
             test=None,
         )
@@ -146,8 +150,11 @@ class Ours:
 
     @cached_property
     def applied(self) -> list[Applied]:
-        """The case's prompts, each with rows of its own."""
-        return [self.fit(seed).applied for seed in range(self.case.prompts)]
+        """The case's prompts, each with rows of its own. Where the loop beside it looks at the first
+        token of an answer alone, so do we."""
+        family, one = self.backbone.family, self.case.label_tokens == 1
+        end = not (one and family == "encoder_decoder")
+        return [self.fit(seed, answer_end=end).applied for seed in range(self.case.prompts)]
 
     def predict(self, items: Sequence[tuple[int, int]]) -> list[Prediction]:
         """Items of (prompt, number of the example): texts in, probabilities out."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.errors import SettingsError
 from softprompt.inference import scoring
 from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
@@ -306,3 +307,30 @@ def test_what_can_be_picked_is_measured_without_dropout(backbones: Backbones) ->
         assert backbone.picks_tokens
         assert backbone.model.training
     assert torch.equal(torch.rand(2), wanted)
+
+
+@pytest.mark.parametrize("name", ["t5", "t5-1.1", "mt5"])
+def test_without_the_answers_end_labels_of_one_token_take_one_look_at_the_decoder(
+    backbones: Backbones, name: str
+) -> None:
+    backbone = backbones(name, precision="float64")
+    words = {"positive": "good", "negative": "bad"}
+    applied = bound(backbone, "{text}{decoder}", Verbalizer.read(words), n_rows=0, answer_end=False)
+    (example, *_) = rows(1)
+    rendering = applied.render(example)
+    assert len(rendering.queries) == 1
+    assert [len(read.tokens) for read in rendering.queries[0].reads] == [1, 1]
+    (found,) = predict(backbone, [applied], [(0, example)])
+    ids = torch.tensor([rendering.queries[0].ids])
+    start = torch.tensor([backbone.decoder_start])
+    with torch.no_grad():
+        logits = backbone.model(input_ids=ids, decoder_input_ids=start).logits[0, -1]
+    own = torch.stack([logits[read.tokens[0]] for read in rendering.queries[0].reads])
+    expected = own.log_softmax(dim=0).exp().tolist()
+    assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_only_a_decoders_answer_has_an_end_to_leave_out(backbones: Backbones, name: str) -> None:
+    with pytest.raises(SettingsError, match="answer_end"):
+        bound(backbones(name), answer_end=False)

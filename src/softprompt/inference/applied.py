@@ -139,9 +139,8 @@ def apply(
     own = None if backbone.limit is None else backbone.limit - counted
     limits = [limit for limit in (chosen.limit, own) if limit is not None]
     chosen = replace(chosen, limit=min(limits, default=None))
-    renderer = Renderer(
-        template, answers, frame_of(backbone, objective.sentinel_answers), n_rows, chosen
-    )
+    frame = frame_of(backbone, objective.sentinel_answers, objective.answer_end)
+    renderer = Renderer(template, answers, frame, n_rows, chosen)
     if objective.prediction == "greedy":
         _check_greedy(renderer)
     return Applied(renderer, objective)
@@ -160,7 +159,7 @@ def _check_greedy(renderer: Renderer) -> None:
         )
 
 
-def frame_of(backbone: Backbone, sentinel_answers: bool = False) -> Frame:
+def frame_of(backbone: Backbone, sentinel_answers: bool = False, answer_end: bool = True) -> Frame:
     """The special tokens that a backbone's family puts around a sequence."""
     tokenizer = backbone.tokenizer
     end = () if tokenizer.end_of_text is None else (tokenizer.end_of_text,)
@@ -169,7 +168,7 @@ def frame_of(backbone: Backbone, sentinel_answers: bool = False) -> Frame:
             "encoder_decoder",
             tokenizer,
             decoder_start=backbone.decoder_start,
-            decoder_end=tokenizer.end or end,
+            decoder_end=(tokenizer.end or end) if answer_end else (),
             sentinel_answers=sentinel_answers,
         )
     return Frame(backbone.family, tokenizer, decoder_end=end)

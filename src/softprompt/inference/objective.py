@@ -44,6 +44,11 @@ class ObjectiveSettings(Settings):
         default=False,
         description="begin every decoder answer with <extra_id_0> (T5 without LM adaptation)",
     )
+    answer_end: bool = Field(
+        default=True,
+        description="score the end of a decoder's answer too, as T5 does; false: its words alone, so that "
+        "labels of one token take one look at the decoder",
+    )
     pmi: bool = Field(
         default=False,
         description="subtract each candidate's score on the template with empty fields "
@@ -67,6 +72,7 @@ class Objective:
     sentinel_answers: bool
     pmi: bool
     calibration: Literal["none", "contextual"] = "none"
+    answer_end: bool = True
 
 
 def resolve_objective(
@@ -114,6 +120,11 @@ def resolve_objective(
             "objective.calibration: contextual divides the probabilities of ranked answers; leave out "
             "pmi, which does so by other means, and use prediction: rank"
         )
+    if not settings.answer_end and (family != "encoder_decoder" or prediction != "rank" or classes):
+        raise SettingsError(
+            "objective.answer_end: only an encoder-decoder that ranks words scores the end of an answer; "
+            "leave it out"
+        )
     return Objective(
         normalise=normalise,
         prediction=prediction,
@@ -122,4 +133,5 @@ def resolve_objective(
         sentinel_answers=settings.sentinel_answers,
         pmi=settings.pmi,
         calibration=settings.calibration,
+        answer_end=settings.answer_end,
     )
