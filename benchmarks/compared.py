@@ -1,0 +1,97 @@
+"""One table of a finished comparison: rows × tasks, with what each row costs.
+
+    softprompt compare benchmarks/comparisons/methods.yaml --data DATA --out RUN
+    python -m benchmarks.compared RUN
+
+Keeps the comparison's results.csv and table.csv in benchmarks/results/NAME/, and writes table.md there.
+Scores in per cent, mean ± sd over seeds. A figure in brackets cannot be told from the majority class
+(paired bootstrap, Holm's adjustment within the task's table).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.cells import PLUS_MINUS, markdown
+from benchmarks.command import RESULTS
+
+KEPT = ("results.csv", "table.csv")
+Line = Mapping[str, str]
+
+
+def pivot(lines: Sequence[Line], shift: bool = False) -> str:
+    """The table, in Markdown.
+
+    Args:
+        lines: of table.csv.
+        shift: whether sets that nothing was trained on have columns too.
+    """
+    shown = [line for line in lines if line["set"] == "test" or (shift and line["set"] != "dev")]
+    columns = list(dict.fromkeys((line["task"], line["set"]) for line in shown))
+    head = ["", *(task if name == "test" else name for task, name in columns)]
+    head += ["learned", "stored, KB", "GFLOPs an example", "seconds a fit"]
+    rows = []
+    for row in dict.fromkeys(line["row"] for line in lines):
+        own = {(line["task"], line["set"]): line for line in shown if line["row"] == row}
+        refused = any(line["row"] == row and line["refused"] for line in lines)
+        cells = [_score(own.get(column), refused) for column in columns]
+        first = next(iter(own.values()), None)
+        rows.append([row, *cells, *_costs(first)])
+    return markdown(head, rows)
+
+
+def _score(line: Line | None, refused: bool) -> str:
+    if line is None or not line["mean"]:
+        return "refused" if refused or (line is not None and line["refused"]) else "–"
+    text = f"{100 * float(line['mean']):.1f}"
+    if line["sd"]:
+        text += f"{PLUS_MINUS}{100 * float(line['sd']):.1f}"
+    told = line["above_majority"] == "True" or line["row"] == "majority class"
+    return text if told or line["set"] != "test" else f"({text})"
+
+
+def _costs(line: Line | None) -> tuple[str, str, str, str]:
+    if line is None or not line["learned"]:
+        return ("–",) * 4
+    kilobytes = f"{float(line['bytes']) / 1e3:,.1f}" if line["bytes"] else "–"
+    operations = (
+        f"{float(line['flops_per_example']) / 1e9:.2f}" if line["flops_per_example"] else "–"
+    )
+    seconds = f"{float(line['seconds_per_fit']):.0f}" if line["seconds_per_fit"] else "–"
+    return f"{int(float(line['learned'])):,}", kilobytes, operations, seconds
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Keep a comparison's figures and write its table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", type=Path, help="folder of a comparison")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--shift", action="store_true", help="columns for sets of test_on too")
+    options = parser.parse_args(given)
+    missing = [name for name in KEPT if not (options.run / name).is_file()]
+    if missing:
+        print(
+            f"error: {options.run}: no {missing[0]}, expected a finished comparison",
+            file=sys.stderr,
+        )
+        return 2
+    home = options.results / options.run.resolve().name
+    home.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(options.run / name, home / name)
+    with (home / "table.csv").open(encoding="utf-8", newline="") as stream:
+        lines = list(csv.DictReader(stream))
+    (home / "table.md").write_text(pivot(lines, options.shift), encoding="utf-8")
+    print(home / "table.md")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
