@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from softprompt.backbones.loading import load_backbone
     from softprompt.backbones.shipped import shipped_models
     from softprompt.data.examples import Example
+    from softprompt.data.mixture import mix_tasks
     from softprompt.data.registry import load_task
     from softprompt.data.task import Task
     from softprompt.errors import SoftpromptError, UsageError
@@ -118,6 +119,7 @@ _HOMES = {
     "load_backbone": "backbones.loading",
     "load_task": "data.registry",
     "majority": "analysis.baselines",
+    "mix_tasks": "data.mixture",
     "nearest_words": "analysis.neighbours",
     "parse_template": "text.template",
     "pretrain": "pretraining.run",
@@ -179,6 +181,7 @@ __all__ = [
     "load_backbone",
     "load_task",
     "majority",
+    "mix_tasks",
     "nearest_words",
     "parse_template",
     "pretrain",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -81,12 +81,17 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
-def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def override(
+    values: dict[str, Any], assignments: Sequence[str], named: Collection[str] = ()
+) -> dict[str, Any]:
     """Apply `key.sub=value` assignments; a value is read as YAML, so `seeds=[1,2]` is a list.
 
     A mapping replaces the one there (`rates={}`, `rates={news: 2}`); a template, `{text} {mask}`,
     stays a text: its braces hold no values.
 
+    Args:
+        named: dotted keys of groups that a bare name stands for: under `method: lora`,
+            `method.rank=4` makes `{name: lora, rank: 4}`.
     Raises:
         SettingsError: an assignment without `=`, or a path through something that is no mapping.
     """
@@ -108,8 +113,10 @@ def override(values: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
             value = text
         *above, last = path.split(".")
         node = result
-        for key in above:
+        for depth, key in enumerate(above, start=1):
             inner = node.get(key) or {}
+            if isinstance(inner, str) and ".".join(above[:depth]) in named:
+                inner = {"name": inner}
             if not isinstance(inner, Mapping):
                 raise SettingsError(f"'{assignment}': '{key}' is not a group of settings")
             node[key] = {**inner}

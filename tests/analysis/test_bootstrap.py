@@ -222,3 +222,25 @@ def test_what_cannot_be_paired_is_refused() -> None:
         paired_bootstrap([good], "acuracy")
     with pytest.raises(UsageError, match="resamples"):
         paired_bootstrap([good], "accuracy", resamples=0)
+
+
+def test_a_metric_of_groups_draws_whole_groups() -> None:
+    rng = np.random.default_rng(0)
+    n, size = 300, 4  # questions, answers of each
+    hits = rng.random((2, n)) < [[0.8], [0.6]]
+    golds = ["yes"] * (n * size)
+    groups = [f"question {place // size}" for place in range(n * size)]
+
+    def given_(right: Any) -> list[str]:  # a question that is not right has one wrong answer
+        return [LABELS[int(hit or place > 0)] for hit in right for place in range(size)]
+
+    one = replace(cell(given_(hits[0]), given_(hits[1]), golds), groups=groups)
+    found = paired_bootstrap([one], "multirc_em", LABELS)
+    questions = paired_bootstrap([judged(*hits)], "accuracy", LABELS)
+    assert (found.first, found.second) == (questions.first, questions.second)
+    assert found.interval == questions.interval
+
+
+def test_a_metric_of_groups_without_groups_is_refused() -> None:
+    with pytest.raises(UsageError, match="group"):
+        paired_bootstrap([judged([1, 1], [1, 0])], "multirc_em", LABELS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
@@ -165,3 +166,18 @@ def test_a_name_twice_or_unknown_is_refused() -> None:
         compare_systems([system("a", 80), system("a", 81)], "accuracy")
     with pytest.raises(UsageError, match="no system 'c'"):
         compare_systems([system("a", 80)], "accuracy", reference="c")
+
+
+def test_a_metric_of_groups_is_given_the_groups() -> None:
+    groups = [f"question {number // 2}" for number in range(N)]
+    rows = [replace(judged(hits), groups=groups) for hits in (80, 61)]
+    systems = [System("a", rows[:1], dev=(0.9,)), System("b", rows[1:], dev=(0.8,))]
+    found = compare_systems(systems, "multirc_em", ["no", "yes"], resamples=300)
+    assert found.row("a").spread.mean == 0.8
+    assert found.row("b").spread.mean == 0.6  # of 61 rows the last has no partner
+    difference = found.row("b").difference
+    assert difference is not None
+    assert difference.value == pytest.approx(-0.2)
+    interval = found.row("a").interval
+    assert interval is not None
+    assert interval.low < 0.8 < interval.high

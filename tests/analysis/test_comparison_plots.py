@@ -11,6 +11,7 @@ from softprompt.analysis.comparison_plots import (
     Point,
     Series,
     against,
+    colour_and_marker,
     scores_by_row,
     shares_by_row,
 )
@@ -44,3 +45,7 @@ def test_a_picture_is_a_png_and_the_same_twice(draw: Callable[[], bytes]) -> Non
 def test_the_picture_changes_with_the_numbers() -> None:
     moved = [BARS[0], BARS[1], Bar("prefix", 0.45, 0.3, 0.5, marked=True)]
     assert scores_by_row(BARS, "a", "t", None) != scores_by_row(moved, "a", "t", None)
+
+
+def test_as_many_rows_as_there_are_methods_look_different() -> None:
+    assert len({colour_and_marker(number) for number in range(49)}) == 49

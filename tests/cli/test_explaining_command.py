@@ -77,3 +77,15 @@ def test_new_commands_have_help(softprompt: Command, command: str) -> None:
     outcome = softprompt(command, "--help")
     assert outcome.code == 0
     assert f"softprompt {command}" in outcome.out
+
+
+def test_verify_counts_no_check_that_it_skipped(
+    softprompt: Command, here: Path, trained: Path
+) -> None:
+    run = trained.parent / "run.yaml"
+    outcome = softprompt("train", run, "method=prompt_design", f"out={here / 'design'}")
+    assert outcome.code == 0, outcome.err
+    outcome = softprompt("verify", here / "design")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.count("skipped") == 3
+    assert "3 of 3 hold" in outcome.out

@@ -125,3 +125,13 @@ def test_a_field_without_a_column_is_refused(softprompt: Command, trained: Path,
     outcome = softprompt("predict", trained, "--text", "x", "--field", pair)
     assert outcome.code == 2
     assert "expected FIELD=COLUMN" in outcome.err
+
+
+def test_a_run_that_left_no_prompt_says_how_to_keep_it(
+    softprompt: Command, here: Path, trained: Path
+) -> None:
+    shutil.copytree(trained, here / "run", ignore=shutil.ignore_patterns("prompt"))
+    for place in ("run", "run/prompt"):
+        outcome = softprompt("predict", here / place, "--text", "good")
+        assert outcome.code == 2
+        assert "training.keep_weights=true" in outcome.err

@@ -8,7 +8,7 @@ from softprompt.errors import SettingsError
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.methods.spot import Spot
 from softprompt.recipes.run_file import differing, read_run, write_run
-from softprompt.recipes.schema import FileTask
+from softprompt.recipes.task_schema import FileTask
 
 
 def write(folder: Path, text: str) -> Path:
@@ -133,3 +133,16 @@ def test_a_bad_file_is_named(here: Path, text: str, message: str) -> None:
 def test_an_assignment_into_a_value_is_refused(here: Path) -> None:
     with pytest.raises(SettingsError, match="'task' is not a group of settings"):
         read_run(None, ["backbone=b", "task=sst2", "task.train=x"])
+
+
+def test_a_bare_method_takes_the_keys_that_follow(here: Path) -> None:
+    both = ["backbone=b", "task=sst2", "method=lora", "method.rank=2"]
+    settings = read_run(None, both)
+    assert settings.method.model_dump()["rank"] == 2
+    assert settings.method.name == "lora"
+    again = read_run(write(here, "backbone: b\ntask: sst2\nmethod: lora\n"), ["method.rank=2"])
+    assert again.method == settings.method
+    last = read_run(None, [*both, "method=prompt_tuning"])
+    assert last.method.name == "prompt_tuning"
+    with pytest.raises(SettingsError, match="'task' is not a group of settings"):
+        read_run(None, [*both, "task.train=x"])

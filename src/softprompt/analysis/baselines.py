@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from softprompt.data.examples import Example
@@ -56,11 +57,14 @@ class Baseline:
 
 
 def majority(task: Task) -> Baseline:
-    """Always the most frequent label of train; the first of the task's labels on ties.
+    """Always the most frequent label of train; the first of the task's labels on ties. Of a mixture,
+    that of each of its tasks.
 
     Raises:
         UsageError: a task without labels.
     """
+    if task.parts:
+        return _of_parts("majority class", majority, task)
     _check_labels(task)
     counts = Counter(_golds(task.examples("train")))
     winner = max(task.labels, key=lambda label: counts[label])
@@ -76,7 +80,7 @@ def bag_of_words(task: Task) -> Baseline:
     """Logistic regression on TF-IDF of word 1–2-grams (Chinese: character 1–3-grams).
 
     Fitted on train; C is the one that does best on dev by the task's first metric, the smallest on
-    ties; without a dev split it is 1.
+    ties; without a dev split it is 1. Of a mixture, one for each of its tasks.
 
     Raises:
         UsageError: a task without labels.
@@ -84,6 +88,8 @@ def bag_of_words(task: Task) -> Baseline:
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if task.parts:
+        return _of_parts("bag of words", bag_of_words, task)
     _check_labels(task)
     chinese = is_chinese(task)
     vectorizer = (
@@ -186,6 +192,37 @@ def _scored(
     }
     n = {split: len(rows) for split, rows in guesses.items()}
     return Baseline(name, metrics, n, settings, guesses)
+
+
+def _of_parts(name: str, make: Callable[[Task], Baseline], task: Task) -> Baseline:
+    """A baseline of each task of a mixture, its answers as they are written there."""
+    parts = task.parts
+    found = {part: make(one) for part, one in parts.items()}
+    splits = [split for split in ("dev", "test") if _has(task, split)]
+    return Baseline(
+        name,
+        {
+            split: {
+                "task_mean": fmean(found[p].metrics[split][parts[p].metrics[0]] for p in parts),
+                **{
+                    f"task:{p} {metric}": value
+                    for p in parts
+                    for metric, value in found[p].metrics[split].items()
+                },
+            }
+            for split in splits
+        },
+        {split: sum(found[p].n[split] for p in parts) for split in splits},
+        {},
+        {
+            split: [
+                parts[p].written_words[label][0]
+                for p in parts
+                for label in found[p].predictions[split]
+            ]
+            for split in splits
+        },
+    )
 
 
 def _check_labels(task: Task) -> None:

@@ -19,7 +19,7 @@ Three things to know when reading the figures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -36,8 +36,10 @@ MEANS_OF_ROWS = (
     *("rouge_l", "rouge_1", "rouge_2"),
 )
 """Metrics that are the mean of what each row is worth alone."""
+MEANS_OF_GROUPS = ("multirc_em",)
+"""Metrics that are the mean of what each group of rows is worth alone: groups are drawn whole."""
 
-Score = Callable[[Sequence[Any], Sequence[Any]], float]
+Score = Callable[[Sequence[Any], Sequence[int]], float]
 Worth = Callable[[Rows, Numbers], Numbers]
 T = TypeVar("T")
 
@@ -57,6 +59,7 @@ class Cell:
         ids: of the test rows; cells with equal ids share their test set.
         golds: one per row.
         first, second: the systems' predictions, one per row; None for an illegal output.
+        groups: which rows belong together, one per row; empty where the metric needs none.
     """
 
     split: Hashable
@@ -65,6 +68,15 @@ class Cell:
     golds: Sequence[Any]
     first: Sequence[Any]
     second: Sequence[Any]
+    groups: Sequence[str | None] = ()
+
+    def drawn(self, metric: str) -> dict[Hashable, list[int]]:
+        """What a metric draws, rows or whole groups of them, and the places of their rows."""
+        whole = metric.partition(":")[0] in MEANS_OF_GROUPS
+        places: dict[Hashable, list[int]] = {}
+        for place, name in enumerate(self.groups if whole else enumerate(self.ids)):
+            places.setdefault(name, []).append(place)
+        return places
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,8 @@ def paired_bootstrap(
         seed: of the draws.
     Raises:
         UsageError: no cells, a (split, seed) twice, seeds of one split or cells with the same ids
-            that disagree about rows or golds, lists of different lengths, no rows, an unknown
-            metric, or a setting out of range.
+            that disagree about rows or golds, lists of different lengths, no rows, groups that the
+            metric needs and that are missing, an unknown metric, or a setting out of range.
     """
     check_level(level)
     if resamples < 1:
@@ -128,7 +140,8 @@ def paired_bootstrap(
     splits = _by_split(cells)
     judge = _judge(metric, labels)
     scores = [[judge(cell) for cell in members] for members in splits]
-    drawn = _resample(splits, scores, resamples, np.random.default_rng(seed))
+    sets = [tuple(members[0].drawn(metric)) for members in splits]
+    drawn = _resample(sets, scores, resamples, np.random.default_rng(seed))
     drawn[np.abs(drawn) < _ZERO] = 0.0
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
@@ -164,13 +177,16 @@ def _judge(name: str, labels: Sequence[str]) -> Callable[[Cell], _Judged]:
     metric, positive = find_metric(name)
     base = name.partition(":")[0]
 
-    def score(predictions: Sequence[Any], golds: Sequence[Any]) -> float:
-        return metric(predictions, golds, labels, positive)
-
     def judge(cell: Cell) -> _Judged:
-        first, second = score(cell.first, cell.golds), score(cell.second, cell.golds)
-        if base in MEANS_OF_ROWS:
-            return _Judged(first, second, _by_rows(cell, score))
+        def score(predictions: Sequence[Any], places: Sequence[int]) -> float:
+            given, golds = _at(predictions, places), _at(cell.golds, places)
+            groups = _at(cell.groups, places) if cell.groups else None
+            return metric(given, golds, labels, positive, groups)
+
+        everything = range(len(cell.golds))
+        first, second = score(cell.first, everything), score(cell.second, everything)
+        if base in (*MEANS_OF_ROWS, *MEANS_OF_GROUPS):
+            return _Judged(first, second, _alone(cell, score, cell.drawn(name).values()))
         if base in SCORERS:
             scorers = [
                 resampled_scorer(base, given, cell.golds, labels, positive)
@@ -182,10 +198,10 @@ def _judge(name: str, labels: Sequence[str]) -> Callable[[Cell], _Judged]:
     return judge
 
 
-def _by_rows(cell: Cell, score: Score) -> Worth:
+def _alone(cell: Cell, score: Score, drawn: Collection[Sequence[int]]) -> Worth:
+    """Of a metric that is the mean of what each of the drawn is worth alone."""
     first, second = (
-        np.array([score([p], [gold]) for p, gold in zip(given, cell.golds, strict=True)])
-        for given in (cell.first, cell.second)
+        np.array([score(given, places) for places in drawn]) for given in (cell.first, cell.second)
     )
     difference = first - second
     return lambda rows, weights: difference[rows].mean(axis=1)
@@ -196,31 +212,32 @@ def _by_calls(cell: Cell, score: Score) -> Worth:
         found = np.zeros(len(rows))
         for number in np.flatnonzero(weights):
             places = rows[number].tolist()
-            golds = _at(cell.golds, places)
-            found[number] = score(_at(cell.first, places), golds)
-            found[number] -= score(_at(cell.second, places), golds)
+            found[number] = score(cell.first, places) - score(cell.second, places)
         return found
 
     return worth
 
 
 def _resample(
-    splits: Sequence[Sequence[Cell]],
+    sets: Sequence[Sequence[Hashable]],
     scores: Sequence[Sequence[_Judged]],
     resamples: int,
     rng: np.random.Generator,
 ) -> Numbers:
     """Differences of `resamples` drawn data sets, `[resamples]`.
 
+    Args:
+        sets: what each split's test set has to draw: rows, or groups of them.
+        scores: of each split's cells.
+
     A test set of several splits is drawn once for each resample; one of a single split anew for
     each time that this split is drawn, or its luck would be counted twice.
     """
-    sets = [tuple(members[0].ids) for members in splits]
     sizes = [len(ids) for ids in sets]
     shared = [ids for ids in dict.fromkeys(sets) if sets.count(ids) > 1]
     total = np.zeros(resamples)
     for start, count in _chunks(resamples, max(1, _AT_ONCE // max(sizes))):
-        slots = rng.integers(len(splits), size=(count, len(splits)))
+        slots = rng.integers(len(sets), size=(count, len(sets)))
         common = {ids: rng.integers(len(ids), size=(count, len(ids))) for ids in shared}
         for number, (ids, members) in enumerate(zip(sets, scores, strict=True)):
             which = np.nonzero(slots == number)[0]  # the resample of each time it was drawn
@@ -233,7 +250,7 @@ def _resample(
             )
             for one, weight in zip(members, weights.T / len(members), strict=True):
                 np.add.at(total, start + which, weight * one.worth(rows, weight))
-    return total / len(splits)
+    return total / len(sets)
 
 
 def _by_split(cells: Sequence[Cell]) -> list[list[Cell]]:

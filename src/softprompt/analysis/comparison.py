@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist, fmean, stdev
+from statistics import fmean, stdev
 from typing import Any
 
 from softprompt.analysis.bootstrap import RESAMPLES, Cell, Difference, paired_bootstrap
@@ -16,6 +16,7 @@ from softprompt.analysis.power import (
     ALPHA,
     POWER,
     discordance,
+    smallest_one_sided_difference,
     smallest_paired_difference,
     smallest_seed_difference,
 )
@@ -44,6 +45,7 @@ class Judged:
     Args:
         split, seed: which.
         ids, golds, predictions: one per test row.
+        groups: which rows belong together, one per test row; empty where the metric needs none.
     """
 
     split: int
@@ -51,6 +53,7 @@ class Judged:
     ids: Sequence[str]
     golds: Sequence[Any]
     predictions: Sequence[Any]
+    groups: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,8 @@ def compare_systems(
         majority: name of the majority class among the systems.
         resamples, seed: of the bootstrap.
     Raises:
-        UsageError: no systems, a name twice, or one that is not there.
+        UsageError: no systems, a name twice, one that is not there, or groups missing that the metric
+            needs.
     """
     names = [one.name for one in systems]
     if not systems or len(set(names)) < len(names) or not all(one.judged for one in systems):
@@ -221,7 +225,8 @@ class _Options:
     seed: int
 
     def score(self, run: Judged) -> float:
-        return score([self.metric], run.predictions, run.golds, self.labels)[self.metric]
+        given = (run.predictions, run.golds, self.labels, run.groups or None)
+        return score([self.metric], *given)[self.metric]
 
 
 def best_on_dev(systems: Sequence[System], metric: str) -> tuple[str, str]:
@@ -230,8 +235,10 @@ def best_on_dev(systems: Sequence[System], metric: str) -> tuple[str, str]:
     with_dev = [one for one in systems if one.dev]
     if not with_dev:
         return systems[0].name, "the first row; none has a dev score"
-    best = max(with_dev, key=lambda one: sign * fmean(one.dev))
-    return best.name, "the highest mean on dev"
+    means = {one.name: fmean(one.dev) for one in with_dev}
+    best = max(means, key=lambda name: sign * means[name])
+    tied = sum(abs(mean - means[best]) < TIED for mean in means.values())
+    return best, "the highest mean on dev" + (f", the first of {tied}" if tied > 1 else "")
 
 
 def _alone(system: System, options: _Options) -> Row:
@@ -280,6 +287,7 @@ def _difference(first: System, second: System, options: _Options) -> Difference 
             golds=one.golds,
             first=one.predictions,
             second=other.predictions,
+            groups=one.groups,
         )
         for key, one, other in pairs
     ]
@@ -321,23 +329,11 @@ def _smallest(
         n = min(len(one.golds) for _, one, _ in pairs)
         by_rows = smallest_paired_difference(n, fmean(shares), alpha, POWER)
         if by_rows is None:  # not even if all the rows that they differ on fell on one side
-            by_rows = _one_sided_rows(n, alpha)
+            by_rows = smallest_one_sided_difference(n, alpha)
     differences = [options.score(one) - options.score(other) for _, one, other in pairs]
     if len(differences) > 1 and (sd := stdev(differences)) > TIED:
         by_seeds = smallest_seed_difference(len(differences), sd, alpha, POWER, paired=True)
     return by_rows, by_seeds
-
-
-def _one_sided_rows(n: int, alpha: float) -> float:
-    """Of d √n = z(1-alpha/2) √q + z(power) √(q - d²) with all discordant rows on one side, q = d."""
-    normal = NormalDist()
-    critical, power = normal.inv_cdf(1 - alpha / 2), normal.inv_cdf(POWER)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        d = (low + high) / 2
-        enough = d * n**0.5 >= critical * d**0.5 + power * max(0.0, d - d * d) ** 0.5
-        low, high = (low, d) if enough else (d, high)
-    return high
 
 
 def _right(run: Judged, options: _Options) -> list[bool]:

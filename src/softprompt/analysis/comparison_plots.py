@@ -6,6 +6,7 @@ that a picture is read as well in grey or with any colour vision.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 GREY = "0.45"
+WIDER = 4
+"""By how much a symbol is larger than one that lies on it."""
 _NAME = 44
 
 
@@ -65,6 +68,11 @@ class Series:
     points: Sequence[Point]
 
 
+def colour_and_marker(number: int) -> tuple[str, str]:
+    """Colour and marker of a series: no two of the first 49 share both."""
+    return COLOURS[number % len(COLOURS)], MARKERS[(number + number // len(COLOURS)) % len(MARKERS)]
+
+
 def scores_by_row(bars: Sequence[Bar], metric: str, title: str, majority: float | None) -> bytes:
     """One line per row, the best on top: mean, interval, and its runs as small dots.
 
@@ -100,14 +108,17 @@ def scores_by_row(bars: Sequence[Bar], metric: str, title: str, majority: float 
         )
     axes.set_yticks(range(len(ordered)), [_short(bar.name) for bar in ordered])
     axes.set_ylim(-0.6, len(ordered) - 0.4)
-    said = [f"{metric}, mean and 95 % interval; | one run"]
+    said = [f"{metric}, mean and 95 % interval"]
+    if any(len(bar.values) > 1 for bar in ordered):
+        said.append("| one run")
     if any(bar.baseline for bar in ordered):
         said.append("square: baseline")
     if any(bar.marked and not bar.baseline for bar in ordered):
         said.append("open: not told from the majority class")
     if majority is not None:
         said.append("dotted: majority class")
-    axes.set_xlabel("\n".join(latin(line) for line in _wrapped(said)))
+    # Below the whole figure: long names leave the axes too little width for it.
+    figure.supxlabel("\n".join(latin(line) for line in _wrapped(said)), fontsize="medium")
     return finished(figure, title)
 
 
@@ -154,25 +165,28 @@ def against(
     """Scores, or shares, against a number: a length, a backbone's size, operations.
 
     Args:
-        series: one colour and marker each; beyond seven the line style changes too.
+        series: one pair of colour and marker each; beyond seven the line style changes too.
         x, y: names of the axes.
         title: above.
         log_x, log_y: scales.
-        joined: whether a series is one line.
+        joined: whether a series is one line; equal lone points lie on each other, all seen.
         majority: score of the majority class, a dotted line.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.2 + 0.1 * len(series)), layout="constrained")
     axes = figure.subplots()
+    # Of equal lone points the first is the largest, so that none hides another.
+    hidden: Counter[Point] = Counter(() if joined else (one.points[0] for one in series))
     for number, one in enumerate(series):
         points = sorted(one.points, key=lambda point: point.x)
-        colour = COLOURS[number % len(COLOURS)]
+        colour, marker = colour_and_marker(number)
+        above = hidden[points[0]] = hidden[points[0]] - 1
         axes.plot(
             [point.x for point in points],
             [point.y for point in points],
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=6,
+            marker=marker,
+            markersize=6 + WIDER * max(0, above),
             color=colour,
             linewidth=1.5 if joined else 0,
             linestyle=("-", "--", "-.")[number // len(COLOURS) % 3],
@@ -189,7 +203,8 @@ def against(
         axes.set_xscale("log")
     _ticks(axes, [point.x for one in series for point in one.points], log_x, joined)
     axes.set_xlabel(latin(x))
-    axes.set_ylabel(latin(y))
+    spans = any(point.low is not None for one in series for point in one.points)
+    axes.set_ylabel(latin(f"{y}, mean and 95 % interval" if spans else y))
     if len(series) > 1 or majority is not None:
         look = {"frameon": False, "fontsize": "small", "handlelength": 3.0}
         figure.legend(loc="outside lower center", ncols=2, **look)

@@ -10,7 +10,7 @@ Dimensions: P rows, E width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
+from softprompt.data.metrics import PartScore
 from softprompt.errors import PromptError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import evaluate
@@ -72,6 +73,7 @@ def contributions(
     metrics: Sequence[str],
     labels: Sequence[str] = (),
     report: Callable[[int, int], None] = lambda done, of: None,
+    parts: Mapping[str, PartScore] | None = None,
 ) -> Contributions:
     """Silence each row in turn.
 
@@ -81,6 +83,7 @@ def contributions(
         metrics: the first one counts.
         labels: the task's, for metrics that need them.
         report: told how many of how many rows are done.
+        parts: how each task of a mixture is scored.
     Raises:
         PromptError: a prompt without rows.
         DataError: no examples, or one without a target.
@@ -100,6 +103,7 @@ def contributions(
             labels,
             asked=asked,
             both_ways=False,
+            parts=parts,
         )
         loss = found.metrics.get("loss")
         return found.metrics[metrics[0]], loss, [p.answer for p in found.predictions]

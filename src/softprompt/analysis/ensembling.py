@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from softprompt.analysis.significance import Spread, spread
 from softprompt.data.columns import listed
-from softprompt.data.metrics import score
+from softprompt.data.metrics import PartScore, score
 from softprompt.errors import UsageError
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def ensemble_table(
     dev_scores: Mapping[str, float],
     labels: Sequence[str] = (),
     groups: Sequence[str | None] | None = None,
+    parts: Mapping[str, PartScore] | None = None,
 ) -> EnsembleTable:
     """Score the members, the best of them by dev, and their ensembles, on the same rows.
 
@@ -155,6 +156,7 @@ def ensemble_table(
         dev_scores: each member's score on dev, which chooses the best one and weighs them.
         labels: the task's labels in order.
         groups: which rows belong together, for metrics that need it.
+        parts: how each task of a mixture is scored.
     Raises:
         UsageError: as the ensembles and metrics do, or a member without a dev score.
     """
@@ -162,7 +164,8 @@ def ensemble_table(
         raise UsageError(f"no dev score for {listed(missing)}; the best is chosen on dev")
 
     def worth(predictions: Sequence[Prediction]) -> float:
-        return score([metric], [p.answer for p in predictions], golds, labels, groups)[metric]
+        given = [p.answer for p in predictions]
+        return score([metric], given, golds, labels, groups, parts=parts)[metric]
 
     numbers = any(one.value is not None for rows in members.values() for one in rows)
     ranked = all(one.probabilities for rows in members.values() for one in rows)

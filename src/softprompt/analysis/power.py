@@ -66,6 +66,23 @@ def smallest_paired_difference(
     return found if found <= discordance else None
 
 
+def smallest_one_sided_difference(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
+    """As `smallest_paired_difference`, with all discordant rows on one side, so that q is d: the least
+    that n rows show where systems differ on fewer rows than that.
+
+    Args:
+        n: rows.
+        alpha, power: of the test.
+    """
+    critical, found = _normal_quantiles(alpha, power)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        d = (low + high) / 2
+        enough = d * n**0.5 >= critical * d**0.5 + found * max(0.0, d - d * d) ** 0.5
+        low, high = (low, d) if enough else (d, high)
+    return high
+
+
 def smallest_seed_difference(
     seeds: int, sd: float, alpha: float = ALPHA, power: float = POWER, paired: bool = False
 ) -> float:

@@ -293,11 +293,7 @@ class Backbone:
     def _arguments(
         self, inputs: Inputs, encoded: Encoded | None = None, prefix: Prefix | None = None
     ) -> dict[str, Any]:
-        return arguments(self.traits, self._narrow(inputs), encoded, prefix)
-
-    def _narrow(self, inputs: Inputs) -> Inputs:
-        """In the network's own precision."""
-        return replace(inputs, embeddings=inputs.embeddings.to(self.dtype))
+        return arguments(self.traits, inputs.to(self.dtype), encoded, prefix)
 
     # --- generation ---------------------------------------------------------------------------
 
@@ -322,8 +318,8 @@ class Backbone:
             BackboneError: a masked backbone, which cannot generate; or decoder rows of several
                 lengths.
         """
-        begun = None if decoder is None else self._narrow(decoder)
-        return generate(self, self._narrow(inputs), max_new_tokens, begun, prefix)
+        begun = None if decoder is None else decoder.to(self.dtype)
+        return generate(self, inputs.to(self.dtype), max_new_tokens, begun, prefix)
 
     @property
     def decoder_start(self) -> tuple[int, ...]:

@@ -31,6 +31,28 @@ class Attended:
     layers: Mapping[Stack, Float[Tensor, "B L 2 P K D"]]
     there: Mapping[Stack, Bool[Tensor, "B P"]]
 
+    @classmethod
+    def picked(
+        cls,
+        layers: Mapping[Stack, Float[Tensor, "N L 2 P K D"]],
+        lengths: Mapping[Stack, Int[Tensor, " N"]],
+        which: Sequence[int],
+    ) -> Attended:
+        """Those of N prompts, for rows that each read one of them.
+
+        Args:
+            layers: by stack, what stands beyond a prompt's own length does not matter.
+            lengths: how many positions each prompt has.
+            which: the prompt of each row, `[B]`.
+        """
+        chosen = {stack: pick_rows(tensor, which) for stack, tensor in layers.items()}
+        there = {
+            stack: torch.arange(tensor.shape[3], device=tensor.device)
+            < pick_rows(lengths[stack], which)[:, None]
+            for stack, tensor in layers.items()
+        }
+        return cls(chosen, there)
+
     def rows(self, index: Int[Tensor, " n"]) -> Attended:
         """Those of some rows, `n` of them."""
         return Attended(
@@ -60,6 +82,10 @@ class Inputs:
         kinds = None if self.segments is None else self.segments[index]
         beside = None if self.attended is None else self.attended.rows(index)
         return Inputs(self.embeddings[index], self.mask[index], kinds, beside)
+
+    def to(self, precision: torch.dtype) -> Inputs:
+        """The same, embeddings in a network's own precision."""
+        return replace(self, embeddings=self.embeddings.to(precision))
 
     @property
     def shift(self) -> Int[Tensor, " B"] | int:

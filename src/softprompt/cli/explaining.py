@@ -271,7 +271,9 @@ def _contribute(subject: _Subject, model: Backbone, data: _Data, limit: int) -> 
     task, examples = data.task, data.task.examples(data.split)
     if len(examples) > limit:
         examples = task.subsample(data.split, limit).examples(data.split)
-    found = contributions(model, subject.applied, examples, task.metrics, task.labels)
+    found = contributions(
+        model, subject.applied, examples, task.metrics, task.labels, parts=task.part_scores
+    )
     say()
     say(f"{data.split}: {found.name} {found.value:.4f} on {found.n} examples")
 

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
             # Typer's own complaints about arguments; their class moved between its versions.
             if not hasattr(error, "format_message"):
                 raise
-            typer.echo(f"error: {error.format_message()}{_hint(error)}", err=True)
+            typer.echo(f"error: {error.format_message().rstrip('.')}{_hint(error)}", err=True)
             return 2
     return code if isinstance(code, int) else 0
 

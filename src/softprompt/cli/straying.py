@@ -60,7 +60,15 @@ def go_astray(
     examples = task.examples(split)
     scored = []
     for applied in (free, applied_prompt(model, run.prompt)):
-        found = evaluate(model, applied, examples, task.metrics[:1], task.labels, both_ways=False)
+        found = evaluate(
+            model,
+            applied,
+            examples,
+            task.metrics[:1],
+            task.labels,
+            both_ways=False,
+            parts=task.part_scores,
+        )
         scored.append(found.metrics[task.metrics[0]])
 
     def nearest(one: Prompt) -> str:

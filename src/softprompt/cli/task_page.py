@@ -26,10 +26,35 @@ downloaded, and nothing but the four small sets that ship is part of the package
 - **Metrics**: the first one selects. `softprompt.data.metrics.overall` gives a benchmark's one number, the mean
   over its tasks of the mean of a task's metrics. BLEU and ROUGE need `pip install 'softprompt[text]'`; in Chinese
   write `bleu:zh`, `rouge_l:zh`. MultiRC's exact match counts whole questions, so it needs their `group`.
-- **Several tasks at once**: `softprompt.data.mixing` has T5's three rules (in proportion to the examples up to K,
-  with a temperature, equally) and a sampler that is the same for the same seed.
 - **LAMA** is no task but a probe: `softprompt.recipes.lama.probe(backbone, read_lama(FOLDER))` gives P@1, P@10 and
   the mean reciprocal rank by relation.
+
+## Several tasks at once
+
+One prompt or one set of weights for a mixture of tasks, in a run file or as a task of `compare`:
+
+```yaml
+task:
+  mix: [super_glue/rte, super_glue/copa, softprompt/topics-en]   # names, or your own files: {train: …, fields: …}
+  rates: temperature   # examples (default), temperature or equal
+  temperature: 2
+  limit: 1000          # K: the most that a task counts, with examples and temperature
+method: full_tuning    # the multi-task baseline; or lora, prompt_tuning, …
+```
+
+Every row becomes text as T5 writes it: by the task's form `:t5`, which a bare name stands for too, else by T5's
+general rule, the task's name and `key: text` for the sorted keys, answered by the label (`topics-en text: …` →
+sports). The answer is written freely, so the backbone is an encoder-decoder or causal. An answer that is none of the
+task's words is wrong, and the share of them stands beside the scores as `illegal`. Refused with the reason: numbers
+(STS-B's form has them as text), candidates of an example's own, a test or dev split that only some of the tasks have.
+
+- **Train** is drawn by the rates (Raffel et al. 2020, section 3.5.2), the same for the same `data_seed`: no example of
+  a task comes again before all of it were drawn. An epoch has `size` rows, by default the tasks' own, up to `limit` each.
+- **Dev and test** are those of all tasks. Each task has its own metrics, `task:super_glue/rte:t5 accuracy`; `task_mean`,
+  the mean of their first ones, chooses the step. In a report of `compare` each task has its own table.
+- `dev_size` (where a task has no dev), `k_shot` and the limits hold for each task by itself. A row that is too long
+  loses its end.
+- In Python: `sp.mix_tasks([sp.load_task("super_glue/rte:t5", FOLDER), …], "equal")`, a task as any other.
 """
 
 

@@ -70,7 +70,7 @@ def train(
     say()
     if settings.sweep:
         _show_sweep(trained)
-    rows = score_rows(trained.runs, trained.baseline)
+    rows = score_rows(trained.runs, trained.baseline, trained.prepared.task)
     spread = "mean ± sd" if len(trained.runs) > 1 else "score"
     table(
         [(split, metric, str(n), value, beside) for split, metric, n, value, beside in rows],

@@ -56,8 +56,18 @@ def load_prompt(
 
 
 def prompt_folder(folder: Path) -> Path:
-    """A prompt folder, or the one inside a run folder."""
+    """A prompt folder, or the one inside a run folder.
+
+    Raises:
+        SettingsError: the folder of a finished run that left none.
+    """
     inner = folder / "prompt"
+    run = folder.parent if folder.name == inner.name else folder
+    if (run / "fit.json").is_file() and not (run / inner.name).exists():
+        raise SettingsError(
+            f"{run}: this run left no prompt; where a method trains weights as large as the model, they "
+            "are kept with training.keep_weights=true only"
+        )
     return inner if not (folder / "prompt.json").is_file() and inner.is_dir() else folder
 
 
@@ -95,6 +105,7 @@ def evaluate(
     softprompt evaluate runs/mood/prompt sst2 --split test
     softprompt evaluate runs/mood new.csv --target stars
     """
+    from softprompt.data.mixture import rows_behind
     from softprompt.inference.evaluate import evaluate as evaluate_on
     from softprompt.inference.predictor import applied_prompt
     from softprompt.inference.wearing import worn
@@ -106,10 +117,14 @@ def evaluate(
     check_fits(loaded, task)
     applied = applied_prompt(model, loaded, worn=True)
     with worn(model, loaded):
-        found = evaluate_on(model, applied, task.examples(chosen), task.metrics, task.labels)
+        rows, parts = task.examples(chosen), task.part_scores
+        found = evaluate_on(model, applied, rows, task.metrics, task.labels, parts=parts)
     scores = {**found.metrics, **found.beside}
     table(
-        [(chosen, name, str(found.n), f"{value:.4f}") for name, value in scores.items()],
+        [
+            (chosen, name, str(rows_behind(task, chosen, name)), f"{value:.4f}")
+            for name, value in scores.items()
+        ],
         ("split", "metric", "n", "score"),
     )
     if found.cut:
@@ -247,7 +262,7 @@ def labelled_data(
     from softprompt.data.registry import is_known, load_task
     from softprompt.recipes.run_data import file_task, run_task
     from softprompt.recipes.run_file import CONFIG, read_run
-    from softprompt.recipes.schema import FileTask
+    from softprompt.recipes.task_schema import FileTask
 
     if data is None:
         places = [folder.resolve(), *folder.resolve().parents[:2]]

@@ -73,10 +73,10 @@ def verify(
     for one in found:
         if one.fault or one.skipped:
             warn(f"{one.name}: {one.fault or one.skipped}")
-    failed = sum(not one.passed for one in found)
-    say(
-        f"{model.name} in {model.precision} on {model.device}: {len(found) - failed} of {len(found)} hold"
-    )
+    made = [one for one in found if not one.skipped]
+    failed = sum(not one.passed for one in made)
+    where = f"{model.name} in {model.precision} on {model.device}"
+    say(f"{where}: {len(made) - failed} of {len(made)} hold")
     if failed:
         raise typer.Exit(1)
 

@@ -70,6 +70,15 @@ def find_entry(name: str) -> TaskEntry:
     return in_form(TASKS[base], form) if colon else TASKS[base]
 
 
+def text_form(name: str) -> str:
+    """The name of a task's text-to-text form, where it has one; else the name itself.
+
+    Raises:
+        UsageError: no such task or form.
+    """
+    return f"{name}:t5" if "t5" in find_entry(name).forms else name
+
+
 def is_known(name: str) -> bool:
     """Whether this is the name of a task of the tables, with or without a form."""
     return name.partition(":")[0] in TASKS

@@ -25,7 +25,7 @@ from softprompt.data.filesets import (
 )
 from softprompt.data.hub import open_split
 from softprompt.data.loading import Skipped, Split
-from softprompt.data.metrics import check_metric
+from softprompt.data.metrics import PartScore, check_metric, text_score
 from softprompt.data.readers import FrameSource, RowSource
 from softprompt.data.sampling import k_shot, permutation
 from softprompt.data.splitting import coarse_label, dev_from_train
@@ -56,6 +56,7 @@ class Task:
             lower and its upper end.
         language: such as "en" or "zh", or None.
         source: where the rows come from and under what terms.
+        parts: of a mixture, the tasks that it is made of, by name (`mixture.py`).
     """
 
     name: str
@@ -70,6 +71,7 @@ class Task:
     language: str | None = None
     source: str = ""
     templates: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, Task] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -127,6 +129,19 @@ class Task:
             text = json.dumps(cells, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
             digest.update(text.encode("utf-8", "surrogatepass") + b"\n")
         return digest.hexdigest()[:16]
+
+    @property
+    def part_scores(self) -> dict[str, PartScore]:
+        """Of a mixture, how each of its tasks is scored."""
+        return {name: text_score(t.metrics, t.written_words) for name, t in self.parts.items()}
+
+    @property
+    def written_words(self) -> dict[str, tuple[str, ...]]:
+        """What stands for each label where answers are written without a cloze around them: the words
+        of a template without a slot, else the label itself. (A cloze's words fit its sentence.)"""
+        cloze = self.template is None or "{mask" in self.template
+        words = {} if cloze or self.words is None else self.words
+        return {label: tuple(words.get(label, (label,))) for label in self.labels}
 
     def template_for(self, family: Family) -> str | None:
         """The template to start from on a backbone of this family, or None."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from softprompt.backbones.arguments import Encoded
 from softprompt.backbones.backbone import Backbone
-from softprompt.backbones.inputs import Attended, Inputs, Stack, pad_ids, pick_rows
+from softprompt.backbones.inputs import Attended, Inputs, pad_ids
 from softprompt.backbones.prefix import Prefix
 from softprompt.errors import PromptError
 from softprompt.inference.beginnings import Beginnings
@@ -339,13 +339,6 @@ def _attended(
     """The learned keys and values that each row reads; None where no prompt has any."""
     if prompts is None or not prompts.attended:
         return None
-    layers: dict[Stack, Tensor] = {}
-    there: dict[Stack, Tensor] = {}
-    for stack in backbone.attentions.shapes:
-        if stack in prompts.attended:
-            tensor = prompts.attended[stack]
-            layers[stack] = pick_rows(tensor, prompt_of)
-            lengths = pick_rows(prompts.n_attended[stack], prompt_of)
-            places = torch.arange(tensor.shape[3], device=tensor.device)
-            there[stack] = places < lengths[:, None]
-    return Attended(layers, there)
+    stacks = [stack for stack in backbone.attentions.shapes if stack in prompts.attended]
+    layers = {stack: prompts.attended[stack] for stack in stacks}
+    return Attended.picked(layers, {s: prompts.n_attended[s] for s in stacks}, prompt_of)

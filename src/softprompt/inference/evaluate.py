@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example, Target
-from softprompt.data.metrics import hard
+from softprompt.data.metrics import PartScore, hard
 from softprompt.data.metrics import score as score_metrics
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
@@ -57,6 +57,7 @@ def evaluate(
     asked: Sequence[Question] | None = None,
     token_budget: TokenBudget = TOKEN_BUDGET,
     both_ways: bool = True,
+    parts: Mapping[str, PartScore] | None = None,
 ) -> Evaluation:
     """Predict and score labelled examples.
 
@@ -66,6 +67,7 @@ def evaluate(
         asked: the examples made ready before, to render them once for many evaluations.
         token_budget: padded tokens per forward pass.
         both_ways: on an encoder-decoder, predict by rank and greedily (selection needs one only).
+        parts: how each task of a mixture is scored (`Task.part_scores`).
     Raises:
         DataError: no examples, or one without a target.
         RunError: scores that are not numbers.
@@ -74,7 +76,8 @@ def evaluate(
     groups = [example.group for example in examples]
     ready = questions([applied], [(0, e) for e in examples]) if asked is None else asked
     predictions = answer(backbone, [applied], ready, token_budget)
-    scores = score_metrics(metrics, [p.answer for p in predictions], golds, labels, groups)
+    given = [p.answer for p in predictions]
+    scores = score_metrics(metrics, given, golds, labels, groups, parts=parts)
     loss = _loss(predictions, examples, applied)
     if loss is not None:
         scores["loss"] = loss

@@ -27,7 +27,7 @@ from softprompt.inference.budget import (
     retreat,
 )
 from softprompt.inference.objective import Objective
-from softprompt.inference.questions import Generated, Question, Ranked, questions
+from softprompt.inference.questions import Generated, Question, Ranked, plain_text, questions
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stacked
 from softprompt.text.answers import FreeText, Poles
@@ -296,11 +296,11 @@ def _matched(
     closing = question.source.closing
     if closing in ids:
         ids = ids[: ids.index(closing)]
-    text = _plain(backbone, ids)
+    text = plain_text(ids, backbone)
     made = Prediction(example.id, text=text, cut=question.source.cut)
     if isinstance(answers, FreeText):
         return replace(made, free=True)
-    number = _legal_answer(question, ids, backbone)
+    number = question.answered(ids, backbone)
     if number is None:
         return made
     chosen = answers.candidates(example.candidates)[number].label
@@ -308,26 +308,6 @@ def _matched(
     if isinstance(answers, Poles):
         value = answers.value([1.0 - chosen, float(chosen)])
     return replace(made, label=answers.labels(example.candidates)[chosen], value=value)
-
-
-def _legal_answer(question: Generated, ids: tuple[int, ...], backbone: Backbone) -> int | None:
-    """Which candidate was generated.
-
-    A decoder says where its answer ends, so the whole text must agree. A causal model goes on with
-    whatever follows: the longest candidate that its output begins with is meant.
-    """
-    if backbone.family == "causal":
-        begun = [n for n, legal in enumerate(question.legal) if ids[: len(legal)] == legal]
-        return max(begun, key=lambda n: len(question.legal[n]), default=None)
-    words = _plain(backbone, ids).split()
-    legal = [_plain(backbone, candidate).split() for candidate in question.legal]
-    return legal.index(words) if words in legal else None
-
-
-def _plain(backbone: Backbone, ids: Sequence[int]) -> str:
-    """The text of generated ids, special tokens and sentinels left out."""
-    tokenizer = backbone.tokenizer
-    return tokenizer.decode(tuple(i for i in ids if i not in tokenizer.special)).strip()
 
 
 class Sized(Protocol):

@@ -1,6 +1,7 @@
 """Examples made ready for their prompts: rendered once, asked as often as need be.
 
-Knows renderings and sources, no tensors: what an answer is worth is decided in `predict.py`.
+Knows renderings and sources, which legal answer was generated, no tensors: what an answer is worth is
+decided in `predict.py`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
@@ -59,6 +61,29 @@ class Generated:
     def length(self) -> int:
         """Positions that the network works through."""
         return len(self.source.ids) + len(self.source.decoder) + self.most
+
+    def answered(self, ids: tuple[int, ...], backbone: Backbone) -> int | None:
+        """Which legal answer was generated; None: none of them.
+
+        A decoder says where its answer ends, so the whole text must agree. A causal model goes on with
+        whatever follows: the longest answer that its output begins with is meant.
+
+        Args:
+            ids: what was generated.
+            backbone: whose ids they are.
+        """
+        if backbone.family == "causal":
+            begun = [n for n, legal in enumerate(self.legal) if ids[: len(legal)] == legal]
+            return max(begun, key=lambda n: len(self.legal[n]), default=None)
+        words = plain_text(ids, backbone).split()
+        legal = [plain_text(answer, backbone).split() for answer in self.legal]
+        return legal.index(words) if words in legal else None
+
+
+def plain_text(ids: Sequence[int], backbone: Backbone) -> str:
+    """The text of generated ids, special tokens and sentinels left out."""
+    tokenizer = backbone.tokenizer
+    return tokenizer.decode(tuple(i for i in ids if i not in tokenizer.special)).strip()
 
 
 Question: TypeAlias = Ranked | Generated

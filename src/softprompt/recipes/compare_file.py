@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from softprompt.errors import SettingsError
 from softprompt.recipes.run_file import rooted
-from softprompt.recipes.schema import AnyTask
+from softprompt.recipes.task_schema import AnyTask
 from softprompt.settings import Settings, override, read_yaml
 
 BEST = "best"

@@ -84,5 +84,6 @@ def _tested(split: int, seed: int, task: Task, record: Mapping[str, Any]) -> Sco
     if record[name]:
         examples = task.examples(name)
         golds = [hard(example.target) for example in examples]
-        answers[name] = Answers([example.id for example in examples], golds, record[name])
+        groups = [example.group for example in examples] if examples[0].group is not None else ()
+        answers[name] = Answers([example.id for example in examples], golds, record[name], groups)
     return Scored(split, seed, record["metrics"], record["n"], answers)

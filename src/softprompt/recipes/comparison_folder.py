@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Sequence
 
 from softprompt.recipes.comparing import Comparison
+from softprompt.recipes.comparison_mixtures import by_task
 from softprompt.recipes.comparison_pictures import FIGURES
 from softprompt.recipes.comparison_report import report
 from softprompt.recipes.comparison_tables import (
@@ -30,7 +31,8 @@ def leave(comparison: Comparison) -> Sequence[Analysed]:
     Raises:
         RunError: the disk refuses.
     """
-    tables = [analysed(one, comparison.settings) for one in comparison.tables]
+    single = [own for one in comparison.tables for own in by_task(one)]
+    tables = [analysed(one, comparison.settings) for one in single]
     folder = comparison.folder
     write_table(tidy_rows(comparison.tables), folder, RESULTS)
     write_table(summary_rows(tables), folder, SUMMARY)

@@ -27,6 +27,7 @@ from softprompt.recipes.compare_file import (
 )
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import nested, variants
+from softprompt.recipes.task_schema import task_title
 
 ZERO_SHOT = "zero-shot"
 BASELINE_LABELS = {
@@ -122,7 +123,7 @@ def plan(settings: CompareSettings) -> Plan:
             `test_on` that is none of them, or too many cells.
     """
     backbones = _by_label(settings.backbones, [one.name for one in settings.backbones], "backbones")
-    tasks = _by_label(settings.tasks, [_task_name(one) for one in settings.tasks], "tasks")
+    tasks = _by_label(settings.tasks, [task_title(one.task) for one in settings.tasks], "tasks")
     for label in settings.test_on:
         if label not in tasks:
             hint = did_you_mean(label, tasks) or f"; expected one of {', '.join(tasks)}"
@@ -310,11 +311,6 @@ def _by_label(entries: list[Any], names: list[str], key: str) -> dict[str, Any]:
             raise SettingsError(f"{key}: two are called '{label}'; give each a label: of its own")
         found[label] = entry
     return found
-
-
-def _task_name(entry: TaskEntry) -> str:
-    task = entry.task
-    return task if isinstance(task, str) else (task.name or Path(task.train or "task").stem)
 
 
 def _slugs(labels: list[str]) -> dict[str, str]:

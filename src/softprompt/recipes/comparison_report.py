@@ -19,6 +19,8 @@ from softprompt.recipes.pages import Block, Grid, Heading, Lines, Paragraph
 
 NONE = "–"
 NOT_TOLD = "not told apart"
+MOST_TIED = 2
+"""Rows of the same mean that are named."""
 
 
 def report(comparison: Comparison, tables: Sequence[Analysed]) -> list[Block]:
@@ -142,13 +144,21 @@ def score_cells(one: Analysed) -> Iterator[tuple[str, ...]]:
         d, interval = row.difference, row.interval
         yield (
             label + (" (reference)" if label == reference else ""),
-            str(row.spread) + (f" (tied: {', '.join(row.tied)})" if row.tied else ""),
+            str(row.spread) + _tied(row),
             f"{interval.low:.3f} to {interval.high:.3f}" if interval else NONE,
             _against_majority(row),
             f"{d.value:+.3f} [{d.interval.low:+.3f}, {d.interval.high:+.3f}]" if d else NONE,
             _p(row.p),
             f"{_least(row.by_rows)} · {_least(row.by_seeds)}" if d else NONE,
         )
+
+
+def _tied(row: Row) -> str:
+    """Which rows have the same mean; how many, where they would fill the table."""
+    if not row.tied:
+        return ""
+    few = len(row.tied) <= MOST_TIED
+    return f" (tied with {', '.join(row.tied) if few else f'{len(row.tied)} others'})"
 
 
 def _mean(row: Row | None) -> float:

@@ -26,11 +26,13 @@ class Answers:
 
     Args:
         ids, golds, predictions: one per row.
+        groups: which rows belong together, one per row; empty: none do.
     """
 
     ids: Sequence[str]
     golds: Sequence[Any]
     predictions: Sequence[Any]
+    groups: Sequence[str | None] = ()
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ def _answers(path: Path) -> dict[str, Answers]:
             [row["id"] for row in rows],
             [_plain(row["target"]) for row in rows],
             [_plain(row["prediction"]) for row in rows],
+            [row.get("group") for row in rows] if "group" in rows[0] else (),
         )
         for name, rows in sets.items()
     }

@@ -68,8 +68,8 @@ def analysed(compared: Compared, settings: CompareSettings) -> Analysed:
     why = None
     methods = [one for one in systems if one.name in _methods(compared) and one.dev]
     if settings.reference == BEST and methods:  # a method, not a baseline, where there is one
-        reference, _ = best_on_dev(methods, metric)
-        why = "the method with the highest mean on dev"
+        reference, reason = best_on_dev(methods, metric)
+        why = f"the method with {reason}"
     table = compare_systems(
         systems,
         metric,
@@ -95,6 +95,7 @@ def judged(result: Result, name: str) -> list[Judged]:
             one.answers[name].ids,
             one.answers[name].golds,
             one.answers[name].predictions,
+            one.answers[name].groups,
         )
         for one in result.tested
         if name in one.answers

@@ -107,10 +107,13 @@ def ensemble(
     def scored(found: Mapping[str, Sequence[Prediction]], where: str) -> dict[str, float]:
         rows = labelled(task, where)
         golds, groups = [row.target for row in rows], [row.group for row in rows]
-        return {
-            name: score([metric], [p.answer for p in own], golds, task.labels, groups)[metric]
-            for name, own in found.items()
-        }
+        parts = task.part_scores
+
+        def worth(own: Sequence[Prediction]) -> float:
+            given = [p.answer for p in own]
+            return score([metric], given, golds, task.labels, groups, parts=parts)[metric]
+
+        return {name: worth(own) for name, own in found.items()}
 
     dev = scored(_predicted(predictor, labelled(task, "dev")), "dev")
     examples = labelled(task, split)
@@ -130,6 +133,7 @@ def ensemble(
             dev,
             task.labels,
             [example.group for example in examples],
+            task.part_scores,
         ),
         predictions=joint.predictions,
         calibrations=calibrations,

@@ -115,9 +115,12 @@ def read_outcome(place: Path) -> Outcome | None:
 
 
 def prediction_row(prediction: Prediction, example: Example | None = None) -> dict[str, Any]:
-    """A prediction as one JSON object: id, label or text or value, probabilities, what was cut."""
+    """A prediction as one JSON object: id, label or text or value, target and group, probabilities,
+    what was cut."""
     row: dict[str, Any] = {"id": prediction.id, "prediction": prediction.answer}
     if example is not None:
         target = example.target
         row["target"] = list(target) if isinstance(target, tuple) else target
+        if example.group is not None:
+            row["group"] = example.group
     return row | prediction.details()

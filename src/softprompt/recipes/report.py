@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from softprompt.analysis.baselines import Baseline
+from softprompt.data.mixture import rows_behind
+from softprompt.data.task import Task
 from softprompt.recipes.choice import Choice, Tried
 from softprompt.recipes.facts import run_facts
 from softprompt.recipes.outcomes import Outcome
@@ -38,7 +40,7 @@ def write_report(
         _facts(prepared, best.bound),
         _sweep(prepared, tried, choice),
         "## Scores",
-        _scores(runs, baseline),
+        _scores(runs, baseline, prepared.task),
         _selection(best, prepared.task.metrics[0]),
         "## Label words",
         _words(best.bound.words),
@@ -88,12 +90,13 @@ def mean_and_spread(values: Sequence[float]) -> str:
 
 
 def score_rows(
-    runs: Sequence[Outcome], baseline: Baseline | None
+    runs: Sequence[Outcome], baseline: Baseline | None, task: Task
 ) -> list[tuple[str, str, int, str, str]]:
     """Split, metric, n, mean ± sd over seeds, majority class."""
     rows: list[tuple[str, str, int, str, str]] = []
-    for split, n in runs[0].n.items():
+    for split in runs[0].n:
         for metric in runs[0].metrics[split]:
+            n = rows_behind(task, split, metric)
             values = [run.metrics[split][metric] for run in runs]
             known = baseline.metrics.get(split, {}) if baseline is not None else {}
             beside = f"{known[metric]:.3f}" if metric in known else "–"
@@ -148,11 +151,11 @@ def _numbered(prepared: Prepared) -> str:
     return "\n".join(lines)
 
 
-def _scores(runs: Sequence[Outcome], baseline: Baseline | None) -> str:
+def _scores(runs: Sequence[Outcome], baseline: Baseline | None, task: Task) -> str:
     several = len(runs) > 1
     how = "mean ± sd" if several else "value"
     head = ["split", "metric", "n", f"{how} of {len(runs)} seed{'s' * several}", "majority class"]
-    lines: list[list[Any]] = [list(row) for row in score_rows(runs, baseline)]
+    lines: list[list[Any]] = [list(row) for row in score_rows(runs, baseline, task)]
     if several:
         head += [f"seed {run.seed}" for run in runs]
         for line in lines:

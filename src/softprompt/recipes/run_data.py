@@ -5,6 +5,7 @@ Knows settings and tasks, not backbones or templates.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from typing import Any
 from softprompt.data.columns import listed
 from softprompt.data.examples import Example
 from softprompt.data.loading import Skipped
-from softprompt.data.registry import load_task
+from softprompt.data.metrics.mixed import task_of
+from softprompt.data.mixture import mix_tasks
+from softprompt.data.registry import load_task, text_form
 from softprompt.data.task import Task
 from softprompt.errors import DataError, SettingsError, UsageError
-from softprompt.recipes.schema import FileTask, RunSettings
+from softprompt.recipes.schema import RunSettings
+from softprompt.recipes.task_schema import FileTask, MixTask
 
 DEV_SHARE, MOST_DEV = 0.1, 1_000
 _READERS = {
@@ -52,10 +56,52 @@ def run_task(settings: RunSettings) -> RunData:
     Raises:
         UsageError: no such task, a file or an option that is wrong, more rows asked than there are.
     """
-    if isinstance(settings.task, str):
-        task = load_task(settings.task, settings.data, settings.variant, settings.data_seed)
-    else:
-        task = file_task(settings.task)
+    if isinstance(settings.task, MixTask):
+        return _mixed(settings.task, settings)
+    return _shaped(_read(settings.task, settings), settings)
+
+
+def _read(given: str | FileTask, settings: RunSettings) -> Task:
+    if isinstance(given, str):
+        return load_task(given, settings.data, settings.variant, settings.data_seed)
+    return file_task(given)
+
+
+def _mixed(mix: MixTask, settings: RunSettings) -> RunData:
+    """Several tasks as one; each first takes its dev split and its limits as it does alone."""
+    if settings.test_on:
+        raise SettingsError(
+            "test_on: a mixture is scored on its own tasks, one by one; leave it out"
+        )
+    found: list[RunData] = []
+    for given in mix.mix:
+        task = _read(text_form(given) if isinstance(given, str) else given, settings)
+        # dev_size is for the tasks that have no dev of their own.
+        has_dev = "dev" in task.split_names
+        keeps_it = has_dev and ("test" in task.split_names or not settings.test_on_dev)
+        own = settings.model_copy(update={"dev_size": None}) if keeps_it else settings
+        found.append(_shaped(task, own))
+    tasks = [one.task for one in found]
+    made = mix_tasks(
+        tasks,
+        mix.rates,
+        limit=mix.limit,
+        temperature=mix.temperature,
+        size=mix.size,
+        seed=settings.data_seed,
+        name=mix.name,
+    )
+    drawn = Counter(task_of(example.group) for example in made.examples("train"))
+    notes = [f"{one.task.name}: {note}" for one in found for note in one.notes]
+    for task in tasks:
+        n, rows = drawn[task.name], len(task.examples("train"))
+        share = n / drawn.total()
+        notes.append(f"{task.name}: {n:,} rows of train ({share:.0%}), drawn from its {rows:,}")
+    return RunData(made, tuple(notes), sum((one.skipped for one in found), Skipped()))
+
+
+def _shaped(task: Task, settings: RunSettings) -> RunData:
+    """A task with the dev split and the limits that the settings ask for."""
     notes: list[str] = []
     skipped = task.skipped  # splits that are made of others do not remember theirs
     if "train" not in task.split_names:
@@ -96,6 +142,8 @@ def _with_others(
     """
     found: dict[str, list[Example]] = {}
     for given in settings.test_on:
+        if isinstance(given, MixTask):
+            raise SettingsError("test_on: a mixture is to be trained on; name its tasks one by one")
         if isinstance(given, str):
             other = load_task(given, settings.data, None, settings.data_seed)
         else:

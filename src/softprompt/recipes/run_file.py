@@ -14,6 +14,7 @@ from typing import Any
 from softprompt.errors import SettingsError
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import nested, variants
+from softprompt.recipes.task_schema import task_title
 from softprompt.settings import override, read_yaml, to_yaml
 
 PATHS = (
@@ -28,6 +29,9 @@ PATHS = (
 )
 """Keys that hold a path, or a list of them; `backbone` holds one if it looks like one or is a folder
 there."""
+
+NAMED = ("method",)
+"""Groups that a bare name stands for, so that `method=lora method.rank=4` says both."""
 
 CONFIG = "config.yaml"
 
@@ -47,7 +51,7 @@ def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
         folder = path.is_dir()
         path = path / CONFIG if folder else path
         where = str(path)
-        values = rooted(_spelled_out(read_yaml(path)), path.resolve().parent)
+        values = rooted(read_yaml(path), path.resolve().parent)
         if folder:  # it may have been moved since
             values["out"] = str(path.parent.absolute())
     for assignment in assignments:
@@ -71,20 +75,24 @@ def rooted(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     found = {**values}
     for key in (*PATHS, "backbone"):
         _root(found, key, base)
+    if isinstance(task := found.get("task"), Mapping) and isinstance(task.get("mix"), list):
+        found["task"] = {**task, "mix": _rooted_tasks(task["mix"], base)}
     if isinstance(others := found.get("test_on"), list):
-        found["test_on"] = [
-            rooted({"task": one}, base)["task"] if isinstance(one, Mapping) else one
-            for one in others
-        ]
+        found["test_on"] = _rooted_tasks(others, base)
     _root_sweep(found, base)
     return found
 
 
+def _rooted_tasks(tasks: list[Any], base: Path) -> list[Any]:
+    return [
+        rooted({"task": one}, base)["task"] if isinstance(one, Mapping) else one for one in tasks
+    ]
+
+
 def default_out(settings: RunSettings) -> str:
     """Where a run goes that does not say: `runs/<task>` in the folder one is in."""
-    task = settings.task
-    name = task if isinstance(task, str) else (task.name or Path(task.train or "run").name)
-    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.split(".")[0])
+    name = task_title(settings.task).split(".")[0]
+    plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
     return str(Path.cwd() / "runs" / (plain.removeprefix("softprompt-") or "run"))
 
 
@@ -103,12 +111,6 @@ def differing(left: Mapping[str, Any], right: Mapping[str, Any], above: str = ""
         elif one != other:
             found.append(above + str(key))
     return found
-
-
-def _spelled_out(values: dict[str, Any]) -> dict[str, Any]:
-    """`method: prompt_tuning` as a mapping, so that `method.length=5` can be laid over it."""
-    method = values.get("method")
-    return {**values, "method": {"name": method}} if isinstance(method, str) else values
 
 
 def _root(values: dict[str, Any], key: str, base: Path) -> None:
@@ -156,7 +158,7 @@ def _assigned(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     """One assignment laid over the values; what follows `sweep.` is a key of its own, dots and all."""
     key, equals, text = assignment.partition("=")
     if not key.startswith("sweep.") or not equals:
-        values = override(values, [_rooted(assignment, Path.cwd())])
+        values = override(values, [_rooted(assignment, Path.cwd())], NAMED)
     else:
         given = values.get("sweep") or {}
         if not isinstance(given, Mapping):

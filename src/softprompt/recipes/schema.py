@@ -13,24 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from softprompt.data.columns import as_text, did_you_mean
+from softprompt.data.columns import did_you_mean
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.methods.registry import METHODS
+from softprompt.recipes.task_schema import AnyTask, FileTask, MixTask, text_keys
 from softprompt.settings import Settings
 from softprompt.text.rendering import RenderSettings
 from softprompt.tuning.run import training_settings
 from softprompt.tuning.settings import TrainingSettings
-
-
-def _text_keys(value: Any) -> Any:
-    """YAML reads `0: negative` with a number for key; names are texts."""
-    return {as_text(key): v for key, v in value.items()} if isinstance(value, Mapping) else value
-
-
-def _text_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _several(value: Any) -> Any:
@@ -67,48 +59,6 @@ else:
     ]
 
 
-class FileTask(Settings):
-    """A task from your own files; relative paths are relative to the run file."""
-
-    train: str | None = Field(
-        default=None, description="csv, tsv, jsonl, json or parquet (.gz, .xz too)"
-    )
-    dev: str | None = Field(
-        default=None, description="selects the step that is kept; else out of train"
-    )
-    test: str | None = Field(default=None, description="seen once, at the end")
-    fields: Annotated[list[str] | dict[str, str], BeforeValidator(_text_list)] = Field(
-        description="text columns, or a mapping of field name to column"
-    )
-    target: str = Field(description="column of the target")
-    labels: Annotated[list[Any] | dict[str, str] | None, BeforeValidator(_text_keys)] = Field(
-        default=None,
-        description="list, or mapping raw value: label; else the distinct targets of train",
-    )
-    kind: Literal["label", "text", "number"] = Field(
-        default="label", description="what the target is"
-    )
-    bounds: tuple[float, float] | None = Field(
-        default=None, description="lowest and highest number"
-    )
-    metrics: Annotated[list[str] | None, BeforeValidator(_text_list)] = Field(
-        default=None, description="the first one selects (accuracy, macro_f1, f1, matthews, …)"
-    )
-    name: str | None = Field(default=None, description="of the task; else the file's")
-    language: str | None = Field(default=None, description="en, zh, …")
-    id: str | None = Field(default=None, description="column of ids")
-    candidates: str | None = Field(default=None, description="column of an example's own answers")
-    group: str | None = Field(default=None, description="column of rows that are scored together")
-    header: bool | list[str] = Field(
-        default=True, description="csv, tsv: false, or the columns' names"
-    )
-    delimiter: str | None = Field(default=None, description="csv, tsv: one character")
-    quoting: bool | None = Field(default=None, description="csv, tsv: whether quotes enclose cells")
-    line_limit: int = Field(default=1 << 20, ge=1, description="longest line in bytes")
-    strip: bool = Field(default=True, description="drop white space around texts")
-    skip_bad_rows: bool = Field(default=False, description="pass over bad rows and count them")
-
-
 class RenderLimits(Settings):
     """How text becomes tokens; see `RenderSettings`."""
 
@@ -126,21 +76,16 @@ class RenderLimits(Settings):
         return RenderSettings(**self.model_dump())
 
 
-AnyTask = Annotated[
-    Annotated[str, Tag("str")] | Annotated[FileTask, Tag("FileTask")],
-    Discriminator(lambda value: "str" if isinstance(value, str) else "FileTask"),
-]
-
-
 class RunSettings(Settings):
     """A whole run: backbone × task × template × answers × objective × method."""
 
     backbone: str = Field(description="a folder, a name on the hub, or softprompt/… that ships")
     task: AnyTask = Field(
-        description="a name (softprompt list tasks), or your own files: {train: …, …}"
+        description="a name (softprompt list tasks), your own files: {train: …, …}, or several "
+        "tasks as one: {mix: [name, …]}"
     )
     template: str | None = Field(default=None, description="else the task's own")
-    words: Annotated[dict[str, Any] | None, BeforeValidator(_text_keys)] = Field(
+    words: Annotated[dict[str, Any] | None, BeforeValidator(text_keys)] = Field(
         default=None,
         description="label: word, or [words], or {slot: word} of {mask:slot}; else the task's own, "
         "else the labels",
@@ -230,8 +175,10 @@ class RunSettings(Settings):
     @field_validator("task", mode="before")
     @classmethod
     def _task_or_files(cls, value: Any) -> Any:
-        if not isinstance(value, str | Mapping | FileTask):
-            raise ValueError("expected a task's name, or a mapping with train, fields and target")
+        if not isinstance(value, str | Mapping | FileTask | MixTask):
+            raise ValueError(
+                "expected a task's name, or a mapping with train, fields and target, or {mix: [names]}"
+            )
         return value
 
     @field_validator("method", mode="before")
@@ -302,6 +249,7 @@ def key_table(schema: type[Settings] = RunSettings, above: str = "") -> list[tup
         rows.append((above + name, _shown_default(field), field.description or ""))
     if schema is RunSettings:
         rows += key_table(FileTask, "task.")
+        rows += [(f"{key} (mixture)", d, h) for key, d, h in key_table(MixTask, "task.")]
         for name, kind in METHODS.items():
             rows += [(f"{key} ({name})", d, h) for key, d, h in key_table(kind, "method.")]
     return rows

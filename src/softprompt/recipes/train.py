@@ -205,7 +205,9 @@ def _leave(folder: RunFolder, prepared: Prepared, tried: Sequence[Tried], told: 
             "training.keep_weights=true keeps them"
         )
     write_bytes(folder.path / PLOTS / "training.png", training_picture(prepared, tried, choice))
-    baseline = majority(prepared.task) if prepared.task.kind == "label" else None
+    parts = prepared.task.parts.values() or [prepared.task]
+    counted = all(part.kind == "label" for part in parts)
+    baseline = majority(prepared.task) if counted else None
     write_text(folder.path / REPORT, write_report(prepared, tried, choice, baseline))
     done: dict[str, Any] = {
         "scores": {f"seed {outcome.seed}": outcome.metrics for outcome in best.outcomes}

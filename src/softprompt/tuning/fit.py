@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import BatchPlan
 from softprompt.data.examples import Example
-from softprompt.data.metrics import find_metric, hard
+from softprompt.data.metrics import PartScore, find_metric, hard
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import Evaluation, evaluate
@@ -43,12 +43,14 @@ class FitData:
         train, dev: labelled examples; dev may be empty, then nothing is selected.
         metrics: the task's metrics; the first one selects.
         labels: the task's labels.
+        parts: how each task of a mixture is scored.
     """
 
     train: Sequence[Example]
     dev: Sequence[Example]
     metrics: Sequence[str]
     labels: Sequence[str]
+    parts: Mapping[str, PartScore] = field(default_factory=dict)
 
 
 class Fit:
@@ -254,6 +256,7 @@ class Fit:
             asked=self._questions.ask(),
             token_budget=self.settings.token_budget,
             both_ways=both_ways,
+            parts=self.data.parts,
         )
 
     def _look_at_predictions(self, evaluation: Evaluation) -> list[Alarm]:

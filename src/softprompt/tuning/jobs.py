@@ -136,7 +136,7 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         seed=job.seed,
         applied=applied,
         learner=method.learner(scene, torch.Generator().manual_seed(job.seed)),
-        data=FitData(train, dev, task.metrics, task.labels),
+        data=FitData(train, dev, task.metrics, task.labels, task.part_scores),
         settings=job.settings,
         backbone=backbone,
     )

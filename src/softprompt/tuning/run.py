@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.data.mixture import rows_behind
 from softprompt.data.task import Task
 from softprompt.errors import RunError, SettingsError
 from softprompt.inference.evaluate import Evaluation, evaluate
@@ -185,6 +186,7 @@ def _finish(backbone: Backbone, job: Job, fit: Fit) -> Run:
                 job.task.metrics,
                 job.task.labels,
                 token_budget=fit.settings.token_budget,
+                parts=job.task.part_scores,
             )
     return Run(
         prompt=_prompt(backbone, job, fit, evaluations),
@@ -246,8 +248,8 @@ def _scores(job: Job, fit: Fit, evaluations: Mapping[str, Evaluation]) -> list[d
             "split": split,
             "metric": metric,
             "value": value,
-            "n": evaluation.n,
-            "data_hash": job.task.content_hash(job.test or split if split == "test" else split),
+            "n": rows_behind(job.task, _split(job, split), metric),
+            "data_hash": job.task.content_hash(_split(job, split)),
             "seed": job.seed,
             "selection": f"dev: the best of {tried} evaluations" if chosen else "none",
             "step": fit.chosen_step,
@@ -255,6 +257,11 @@ def _scores(job: Job, fit: Fit, evaluations: Mapping[str, Evaluation]) -> list[d
         for split, evaluation in evaluations.items()
         for metric, value in {**evaluation.metrics, **evaluation.beside}.items()
     ]
+
+
+def _split(job: Job, name: str) -> str:
+    """The task's split that an evaluation is of."""
+    return job.test or name if name == "test" else name
 
 
 def _shown(fit: Fit, evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:

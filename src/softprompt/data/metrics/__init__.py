@@ -1,7 +1,8 @@
 """What a list of predictions is worth: the official metric of each benchmark, by name."""
 
 from softprompt.data.metrics.labels import hard
-from softprompt.data.metrics.metric import Given, Metric
+from softprompt.data.metrics.metric import Given, Metric, PartScore
+from softprompt.data.metrics.parts import text_score
 from softprompt.data.metrics.table import (
     DEFAULTS,
     METRICS,
@@ -17,10 +18,12 @@ __all__ = [
     "METRICS",
     "Given",
     "Metric",
+    "PartScore",
     "check_metric",
     "find_metric",
     "hard",
     "overall",
     "score",
+    "text_score",
     "tokens",
 ]

@@ -9,14 +9,17 @@ All but the correlations lie in 0 to 1; higher is better. Two decisions hold for
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from softprompt.data.columns import Kind
 from softprompt.errors import UsageError
 
 Labels = Sequence[str]
+Groups = Sequence[str | None]
+PartScore = Callable[[Sequence[Any], Sequence[Any], Groups], Mapping[str, float]]
+"""Predictions, golds and groups of one task of a mixture to its own scores, the selecting one first."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,15 @@ class Given:
         labels: the task's, in order.
         option: what stands behind the colon of a name: "f1:yes" gives "yes".
         groups: which rows belong together, or None.
+        parts: of a mixture of tasks, how each is scored, by name; see `mixed.py`.
     """
 
     predictions: Sequence[Any]
     golds: Sequence[Any]
     labels: Labels = ()
     option: str | None = None
-    groups: Sequence[str | None] | None = None
+    groups: Groups | None = None
+    parts: Mapping[str, PartScore] = field(default_factory=dict)
 
     @property
     def pairs(self) -> Iterator[tuple[Any, Any]]:
@@ -72,7 +77,9 @@ class Metric:
         golds: Sequence[Any],
         labels: Labels = (),
         positive: str | None = None,
-        groups: Sequence[str | None] | None = None,
+        groups: Groups | None = None,
+        *,
+        parts: Mapping[str, PartScore] | None = None,
     ) -> float:
         if len(predictions) != len(golds):
             raise UsageError(f"{len(predictions)} predictions for {len(golds)} golds")
@@ -82,4 +89,6 @@ class Metric:
             raise UsageError("a row without a target cannot be scored")
         if groups is not None and len(groups) != len(golds):
             raise UsageError(f"{len(groups)} groups for {len(golds)} golds")
-        return float(self.function(Given(predictions, golds, labels, positive, groups)))
+        return float(
+            self.function(Given(predictions, golds, labels, positive, groups, parts or {}))
+        )

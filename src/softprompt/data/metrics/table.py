@@ -20,7 +20,8 @@ from softprompt.data.metrics.labels import (
     matthews,
     positive_label,
 )
-from softprompt.data.metrics.metric import Labels, Metric
+from softprompt.data.metrics.metric import Groups, Labels, Metric, PartScore
+from softprompt.data.metrics.mixed import of_task, task_mean
 from softprompt.data.metrics.numbers import pearson, spearman
 from softprompt.data.metrics.texts import cmrc_f1, exact_match, token_f1, wsc
 from softprompt.errors import UsageError
@@ -45,6 +46,8 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "rouge_l": Metric(rouge_l, ("text",), needs="rouge_score"),
         "rouge_1": Metric(rouge_1, ("text",), needs="rouge_score"),
         "rouge_2": Metric(rouge_2, ("text",), needs="rouge_score"),
+        "task_mean": Metric(task_mean, ("text",), grouped=True),
+        "task": Metric(of_task, ("text",), grouped=True),
     }
 )
 DEFAULTS: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
@@ -84,7 +87,9 @@ def score(
     predictions: Sequence[Any],
     golds: Sequence[Any],
     labels: Labels = (),
-    groups: Sequence[str | None] | None = None,
+    groups: Groups | None = None,
+    *,
+    parts: Mapping[str, PartScore] | None = None,
 ) -> dict[str, float]:
     """All metrics of a task, by name.
 
@@ -94,6 +99,7 @@ def score(
         golds: one target per row.
         labels: the task's labels in order.
         groups: which rows belong together, for metrics that count groups (MultiRC's questions).
+        parts: how each task of a mixture is scored (`Task.part_scores`).
     Raises:
         UsageError: an unknown metric, lists of different lengths, no rows, a row without target, or
             groups that a metric needs and that are missing.
@@ -101,7 +107,7 @@ def score(
     scores: dict[str, float] = {}
     for name in metrics:
         metric, positive = find_metric(name)
-        scores[name] = metric(predictions, golds, labels, positive, groups)
+        scores[name] = metric(predictions, golds, labels, positive, groups, parts=parts)
     return scores
 
 
