@@ -66,14 +66,16 @@ MUST_AGREE = ("machine", "precision", "rounds", "quick", "toy", "lengths")
 """Facts under which results may stand in one table."""
 
 
-def earlier(path: Path, facts: Mapping[str, Any]) -> dict[str, Result]:
-    """What was measured before under the same facts, by the name of the case; else nothing."""
+def earlier(path: Path, facts: Mapping[str, Any]) -> tuple[dict[str, Result], float]:
+    """What was measured before under the same facts, by the name of the case, and the matrix rate then;
+    else nothing, and 0."""
     if not path.exists():
-        return {}
+        return {}, 0.0
     there = json.loads(path.read_text(encoding="utf-8"))
     if any(there[name] != facts[name] for name in MUST_AGREE):
-        return {}
-    return {one["case"]["name"]: _read(one) for one in there["results"]}
+        return {}, 0.0
+    found = {one["case"]["name"]: _read(one) for one in there["results"]}
+    return found, float(there["operations_per_second"])
 
 
 def _read(one: Mapping[str, Any]) -> Result:
