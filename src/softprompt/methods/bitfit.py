@@ -16,6 +16,7 @@ class BitFit(WeightTuning):
     """Every bias, those of norms and of the head too; learned: their number."""
 
     name: ClassVar[str] = "bitfit"
+    title: ClassVar[str] = "BitFit"
     learning_rate: ClassVar[float] = 1e-3  # the paper searched 1e-4 to 1e-3
 
     @contextmanager

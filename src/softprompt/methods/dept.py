@@ -30,6 +30,7 @@ class Dept(StartedRows):
     """
 
     name: ClassVar[str] = "dept"
+    title: ClassVar[str] = "DePT"
 
     rank: int = Field(default=16, ge=1, le=10_000, description="rank r of the offset")
     positions: int = Field(

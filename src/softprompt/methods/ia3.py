@@ -30,6 +30,7 @@ class Ia3(PeftLayers):
     """Gains; learned: the outputs of each layer in `targets`, the inputs of one in `feedforward`."""
 
     name: ClassVar[str] = "ia3"
+    title: ClassVar[str] = "(IA)³"
     learning_rate: ClassVar[float] = 3e-3  # the paper, section 3.3
 
     targets: list[str] | None = Field(

@@ -18,6 +18,7 @@ class Lora(PeftLayers):
     """W x + (α/r) B A x; learned: r(inputs + outputs) of each layer that it stands at."""
 
     name: ClassVar[str] = "lora"
+    title: ClassVar[str] = "LoRA"
     learning_rate: ClassVar[float] = 5e-4  # of RoBERTa-base, the paper's table 9
 
     rank: int = Field(default=8, ge=1, description="r, of the product")

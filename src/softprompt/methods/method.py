@@ -79,6 +79,8 @@ class Method(Settings):
     """Base of all methods; a subclass is its own settings."""
 
     name: ClassVar[str]
+    title: ClassVar[str] = ""
+    """As papers write it; empty: its name, in words."""
     opens_weights: ClassVar[bool] = False
 
     @abstractmethod

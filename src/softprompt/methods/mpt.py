@@ -33,6 +33,7 @@ class Mpt(StartedRows):
     """
 
     name: ClassVar[str] = "mpt"
+    title: ClassVar[str] = "MPT"
     own_starts: ClassVar[Mapping[str, tuple[str, str] | None]] = MappingProxyType(
         {"sources": ("sources", "a list of prompts")}
     )

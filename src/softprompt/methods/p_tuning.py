@@ -37,6 +37,7 @@ class PTuning(StartedRows):
     """
 
     name: ClassVar[str] = "p_tuning"
+    title: ClassVar[str] = "P-tuning"
     own_starts: ClassVar[Mapping[str, tuple[str, str] | None]] = MappingProxyType({"encoder": None})
 
     encoder: str = Field(

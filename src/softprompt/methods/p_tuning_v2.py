@@ -23,6 +23,7 @@ class PTuningV2(PrefixTuning, ClassMethod):
     """
 
     name: ClassVar[str] = "p_tuning_v2"
+    title: ClassVar[str] = "P-tuning v2"
 
     head: Literal["linear", "words"] = Field(
         default="linear", description="what answers: class vectors (linear), or label words"

@@ -38,6 +38,7 @@ class Spot(RowsMethod):
     """Prompt tuning from the most similar of several source prompts (SPoT); P·E."""
 
     name: ClassVar[str] = "spot"
+    title: ClassVar[str] = "SPoT"
 
     sources: tuple[str, ...] = Field(
         description="prompt folders or .npy files of other tasks, learned on this backbone, of one "

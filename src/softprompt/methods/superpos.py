@@ -33,6 +33,7 @@ class SuperPos(StartedRows):
     """
 
     name: ClassVar[str] = "superpos"
+    title: ClassVar[str] = "SuperPos"
 
     mixed: int = Field(
         default=128, ge=1, le=10_000, description="embeddings m that each row is a sum of"

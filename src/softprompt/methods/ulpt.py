@@ -30,6 +30,7 @@ class Ulpt(StartedRows):
     """
 
     name: ClassVar[str] = "ulpt"
+    title: ClassVar[str] = "ULPT"
 
     rank: int = Field(
         default=64, ge=1, le=10_000, description="dimensions r that rows are learned in; below E"

@@ -31,6 +31,7 @@ class Warp(StartedRows, ClassMethod):
     """
 
     name: ClassVar[str] = "warp"
+    title: ClassVar[str] = "WARP"
     own_starts: ClassVar[Mapping[str, tuple[str, str] | None]] = MappingProxyType(
         {"mask": None, "normal": None}
     )

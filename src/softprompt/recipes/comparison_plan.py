@@ -269,7 +269,8 @@ def _varied(given: Any, own: Mapping[str, Any], where: str) -> dict[str, list[An
 
 def _label(name: str, values: Mapping[str, Any]) -> str:
     shown = ", ".join(f"{key}={_shown(value)}" for key, value in values.items())
-    return f"{name.replace('_', ' ')} ({shown})" if shown else name.replace("_", " ")
+    title = METHODS[name].title or name.replace("_", " ")
+    return f"{title} ({shown})" if shown else title
 
 
 def _shown(value: Any) -> str:
