@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import csv
 import shutil
+import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,14 +25,13 @@ KEPT = ("results.csv", "table.csv")
 Line = Mapping[str, str]
 
 
-def pivot(lines: Sequence[Line], shift: bool = False) -> str:
+def pivot(lines: Sequence[Line]) -> str:
     """The table, in Markdown.
 
     Args:
-        lines: of table.csv.
-        shift: whether sets that nothing was trained on have columns too.
+        lines: of table.csv, and of other sets.
     """
-    shown = [line for line in lines if line["set"] == "test" or (shift and line["set"] != "dev")]
+    shown = [line for line in lines if line["set"] != "dev"]
     columns = list(dict.fromkeys((line["task"], line["set"]) for line in shown))
     head = ["", *(task if name == "test" else name for task, name in columns)]
     head += ["learned", "stored, KB", "GFLOPs an example", "seconds a fit"]
@@ -43,6 +43,23 @@ def pivot(lines: Sequence[Line], shift: bool = False) -> str:
         first = next(iter(own.values()), None)
         rows.append([row, *cells, *_costs(first)])
     return markdown(head, rows)
+
+
+def elsewhere(lines: Sequence[Line], results: Sequence[Line]) -> list[Line]:
+    """Lines as in table.csv for the sets that nothing was trained on.
+
+    Args:
+        lines: of table.csv.
+        results: of results.csv, one for each seed.
+    """
+    found: list[Line] = []
+    for line in lines:
+        own = [r for r in results if all(r[k] == line[k] for k in ("task", "row", "metric"))]
+        for name in dict.fromkeys(r["set"] for r in own if r["set"].startswith("on ")):
+            values = [float(r["value"]) for r in own if r["set"] == name]
+            sd = str(statistics.stdev(values)) if len(values) > 1 else ""
+            found.append({**line, "set": name, "mean": str(statistics.mean(values)), "sd": sd})
+    return found
 
 
 def _score(line: Line | None, refused: bool) -> str:
@@ -86,11 +103,16 @@ def main(given: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copyfile(options.run / name, home / name)
-    with (home / "table.csv").open(encoding="utf-8", newline="") as stream:
-        lines = list(csv.DictReader(stream))
-    (home / "table.md").write_text(pivot(lines, options.shift), encoding="utf-8")
+    results, lines = (_lines(home / name) for name in KEPT)
+    more = elsewhere(lines, results) if options.shift else []
+    (home / "table.md").write_text(pivot([*lines, *more]), encoding="utf-8")
     print(home / "table.md")
     return 0
+
+
+def _lines(path: Path) -> list[Line]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 if __name__ == "__main__":

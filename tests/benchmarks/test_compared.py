@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.compared import main, pivot
+from benchmarks.compared import elsewhere, main, pivot
 
 COLUMNS = (
     "task,row,set,mean,sd,above_majority,learned,bytes,flops_per_example,seconds_per_fit,refused"
@@ -36,9 +36,14 @@ def test_rows_stand_over_tasks_and_what_is_not_told_from_majority_is_in_brackets
 
 
 def test_sets_that_nothing_was_trained_on_are_shown_when_asked_for() -> None:
-    given = [line("prompt", "a"), line("prompt", "a", "0.6", set="on b")]
-    assert "on b" not in pivot(given)
-    assert "| 75.0 ± 1.0 | 60.0 ± 1.0 |" in pivot(given, shift=True)
+    given = [line("prompt", "a", metric="accuracy")]
+    seeds = [
+        {"task": "a", "row": "prompt", "metric": "accuracy", "set": name, "value": value}
+        for name, value in (("test", "0.75"), ("on b", "0.5"), ("on b", "0.7"))
+    ]
+    more = elsewhere(given, seeds)
+    assert [one["set"] for one in more] == ["on b"]
+    assert "| 75.0 ± 1.0 | 60.0 ± 14.1 |" in pivot([*given, *more])
 
 
 def test_the_figures_are_kept_beside_the_table(

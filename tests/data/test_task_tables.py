@@ -308,3 +308,27 @@ def test_layouts_refuse_what_is_not_theirs(tmp_path: Path) -> None:
         {"source": "a", "target": ["b", "e"]},
         {"source": "c", "target": ["d"]},
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "bad", "good"),
+    [
+        ("sst2", "train", "worst", "wonderful"),
+        ("imdb", "test", "worst", "wonderful"),
+        ("yelp_polarity", "test", "worst", "excellent"),
+        ("eprstmt", "test", "太差", "很好"),
+        ("hotel_reviews", "test", "太差", "很好"),
+    ],
+)
+def test_labels_of_sentiment_mean_what_the_texts_say(
+    shared: Path, name: str, split: str, bad: str, good: str
+) -> None:
+    """Files of one set number their labels in both ways (USB's IMDb has 0 for positive)."""
+    task = load_task(name, shared / "data")
+    for word, expected in ((bad, "negative"), (good, "positive")):
+        own = [
+            str(example.target).casefold()
+            for example in task.examples(split)
+            if word in str(example.fields[task.fields[0]]).casefold()
+        ]
+        assert own.count(expected) > 2 / 3 * len(own) > 0
