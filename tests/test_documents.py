@@ -108,7 +108,7 @@ def test_the_modules_that_the_results_name_can_be_run(document: str) -> None:
 
 @pytest.mark.parametrize("document", RESULTS)
 def test_the_tables_of_the_documents_are_the_benchmarks_own(document: str) -> None:
-    measured = [path.read_text("utf-8") for path in (ROOT / "benchmarks/results").glob("*.md")]
+    measured = [path.read_text("utf-8") for path in (ROOT / "benchmarks/results").rglob("*.md")]
     text = (ROOT / document).read_text(encoding="utf-8")
     tables = re.findall(r"(?:^\|.*\|\n)+", text, flags=re.MULTILINE)
     assert tables
