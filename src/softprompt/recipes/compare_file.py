@@ -40,6 +40,7 @@ class Common(Settings):
     words: dict[Any, Any] | None = Field(default=None, description="as in a run file")
     training: dict[str, Any] = Field(default={}, description="laid over a method's own defaults")
     objective: dict[str, Any] = Field(default={}, description="what is trained, how it predicts")
+    render: dict[str, Any] = Field(default={}, description="text to tokens")
 
 
 class CommonData(Common):
@@ -55,7 +56,6 @@ class CommonData(Common):
     dev_limit: int | None = Field(default=None, description="… of dev")
     test_limit: int | None = Field(default=None, description="… of test")
     data_seed: int | None = Field(default=None, description="of dev out of train, k_shot, limits")
-    render: dict[str, Any] = Field(default={}, description="text to tokens")
 
 
 class BackboneEntry(Settings):
