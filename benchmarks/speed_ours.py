@@ -118,7 +118,7 @@ class Ours:
     def loss_and_gradient(self, fit: Fit, count: int) -> tuple[float, Tensor]:
         """Of the first examples, without a step."""
         lessons = [lesson(example, fit.applied) for example in self.examples[:count]]
-        loss = Loop(self.backbone, [fit]).backward({0: lessons})[0]
+        loss = Loop(self.backbone, [fit]).backward({0: lessons})[0]["loss"]
         (rows,) = fit.parameters.values()
         assert rows.grad is not None
         gradient, rows.grad = rows.grad.detach().clone(), None

@@ -19,11 +19,14 @@ from softprompt.backbones.loading import load_backbone
 from softprompt.data.examples import Example
 from softprompt.data.loading import Split
 from softprompt.data.task import Task
+from softprompt.inference.predictor import Predictor
 from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.tuning.fit import Fit
 from softprompt.tuning.jobs import Job, make_fit, training_settings
 from softprompt.tuning.loop import Loop
+from softprompt.tuning.run import Run
+from softprompt.tuning.run import fit as fit_one
 from tests.tiny_models import save_checkpoint
 
 FAMILIES = ("bert", "t5-1.1", "gpt2")
@@ -131,9 +134,25 @@ def gradients(backbone: Backbone, fits: Sequence[Fit]) -> list[tuple[float, Tens
     for number, fit in enumerate(fits):
         (parameter,) = fit.parameters.values()
         assert parameter.grad is not None
-        found.append((losses[number], parameter.grad.clone()))
+        found.append((losses[number]["loss"], parameter.grad.clone()))
         parameter.grad = None
     return found
+
+
+def saved_as_learned(
+    backbone: Backbone, method: Method, folder: Path, training: Mapping[str, Any]
+) -> Run:
+    """Fit the mood task, save the prompt, and check that what is read back predicts as the run did."""
+    task = mood(test=6)
+    run = fit_one(backbone, task, method, training=training)
+    run.prompt.save(folder)
+    found = Predictor(backbone, {"mood": folder}).predict(
+        [("mood", example.fields) for example in task.examples("test")]
+    )
+    for prediction, wanted in zip(found, run.evaluations["test"].predictions, strict=True):
+        assert prediction.label == wanted.label
+        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    return run
 
 
 def learned(fit: Fit) -> Tensor:

@@ -10,11 +10,18 @@ import difflib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, get_args
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from softprompt.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+LONGEST = 80
+"""Characters of a wrong value that a message shows."""
 
 
 class Settings(BaseModel):
@@ -130,7 +137,9 @@ def _is_mapping(value: object) -> bool:
 
 
 def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> str:
+    """What is wrong, one line a key; what each branch of a union expects is one expectation."""
     lines = []
+    wrong: dict[str, tuple[list[str], Any]] = {}
     for problem in error.errors():
         extra = problem["type"] == "extra_forbidden"
         path, known = _place(schema, problem["loc"][: -1 if extra else None])
@@ -141,12 +150,69 @@ def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> st
             lines.append(f"{where}: unknown key '{name}'{hint}")
         elif problem["type"] == "missing":
             lines.append(f"{where}: '{name}' is missing")
+        elif (expected := _expected(problem)) is not None:
+            several, _ = wrong.setdefault(name, ([], problem["input"]))
+            several.append(expected)
         else:
-            got = problem["input"]
             message = problem["msg"].removeprefix("Value error, ")
             place = f"{where}: '{name}'" if name else where
-            lines.append(f"{place}: {message}, got {got!r}")
+            asks = message.endswith("?")
+            lines.append(
+                f"{place}: {message}{' Got' if asks else ', got'} {_got(problem['input'])}"
+            )
+    for name, (several, given) in wrong.items():
+        place = f"{where}: '{name}'" if name else where
+        wanted = " or ".join(dict.fromkeys(several))
+        lines.append(f"{place}: expected {wanted}, got {_got(given)}{_meant(given, wanted)}")
     return "\n".join(lines)
+
+
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "a mapping, key: value"),
+    **dict.fromkeys(("model_type", "model_attributes_type"), "a group of settings, key: value"),
+    "string_type": "a text",
+    "literal_error": "{expected}",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "less_than": "less than {lt}",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+"""What pydantic's kinds of error mean, in the words of this package."""
+
+
+def _expected(problem: ErrorDetails) -> str | None:
+    """What should have stood there; None of kinds that bring a sentence of their own."""
+    kind = problem["type"]
+    if kind not in _EXPECTED:
+        return None
+    given = problem["input"]
+    if kind == "string_type" and isinstance(given, int | float):
+        return "a text (in quotes, where YAML reads something else)"
+    numbers = problem.get("ctx", {})
+    shown = {k: f"{v:g}" if isinstance(v, float) else v for k, v in numbers.items()}
+    return _EXPECTED[kind].format_map(shown)
+
+
+def _got(given: Any) -> str:
+    """A value as a run file has it, the beginning of a long one."""
+    spelled = {None: "nothing", True: "true", False: "false"}
+    if given is None or isinstance(given, bool):
+        return spelled[given]
+    text = repr(given)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _meant(given: Any, expected: str) -> str:
+    """The closest of the words that are expected."""
+    words = expected.split("'")[1::2]
+    close = difflib.get_close_matches(given, words, n=1) if isinstance(given, str) else []
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _place(schema: type[BaseModel], steps: Sequence[int | str]) -> tuple[list[str], list[str]]:
@@ -155,22 +221,37 @@ def _place(schema: type[BaseModel], steps: Sequence[int | str]) -> tuple[list[st
     Pydantic puts the tag of a union's branch among the keys, which a user never wrote.
     """
     models: list[type[BaseModel]] = [schema]
+    kind: Any = schema
     path: list[str] = []
     for step in steps:
         owners = [model for model in models if step in model.model_fields]
         branch = [model for model in models if step == getattr(model, "name", model.__name__)]
         if owners:
             path.append(str(step))
-            models = _models_in(owners[0].model_fields[str(step)].annotation)
+            kind = owners[0].model_fields[str(step)].annotation
+            models = _models_in(kind)
         elif branch:
-            models = branch
+            models, kind = branch, None
+        elif isinstance(step, str) and len(_branches(kind)) > 1:
+            kind = None
         else:
             path.append(str(step))
+            inside = [one for branch in _branches(kind) for one in get_args(branch)]
+            kind = inside[-1] if inside else None  # of a list its values, of a mapping too
             models = (
                 models if isinstance(step, int) else []
             )  # a number is a place in a list of these
     known = {alias for model in models for alias in model.model_fields}
     return path, sorted(known)
+
+
+def _branches(kind: Any) -> list[Any]:
+    """What a union is of, without None; a type that is none is its only branch."""
+    if get_origin(kind) is Annotated:
+        return _branches(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [b for one in get_args(kind) if one is not NoneType for b in _branches(one)]
+    return [kind]
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softprompt.analysis.bootstrap import MEANS_OF_ROWS, Cell, paired_bootstrap
+from softprompt.analysis.bootstrap import bootstrap_of_mean, paired_bootstrap
 from softprompt.analysis.confusions import SCORERS, resampled_scorer
+from softprompt.analysis.strata import MEANS_OF_ROWS, Cell, Part
 from softprompt.data.metrics import METRICS
 from softprompt.errors import UsageError
 
@@ -244,3 +245,27 @@ def test_a_metric_of_groups_draws_whole_groups() -> None:
 def test_a_metric_of_groups_without_groups_is_refused() -> None:
     with pytest.raises(UsageError, match="group"):
         paired_bootstrap([judged([1, 1], [1, 0])], "multirc_em", LABELS)
+
+
+def test_the_mean_of_several_tasks_has_the_analytic_error_and_weighs_each_alike() -> None:
+    rng = np.random.default_rng(1)
+    small, large = (judged(rng.random(n) < 0.7, rng.random(n) < 0.5) for n in (80, 800))
+    parts = [Part([one], "accuracy", LABELS) for one in (small, large)]
+    found = bootstrap_of_mean(parts, "task_mean", resamples=8000)
+    alone = [paired_bootstrap(part.cells, "accuracy", LABELS, resamples=8000) for part in parts]
+    assert found.value == pytest.approx((alone[0].value + alone[1].value) / 2)
+    wanted = np.hypot(alone[0].standard_error, alone[1].standard_error) / 2
+    assert found.standard_error == pytest.approx(wanted, rel=0.05)
+    assert (found.rows, found.metric) == (880, "task_mean")
+
+
+def test_what_a_seed_does_to_all_tasks_does_not_average_out_over_them() -> None:
+    right, wrong = np.ones(40, bool), np.zeros(40, bool)
+    cells = [judged(right if seed else wrong, wrong, seed=seed) for seed in (0, 1)]
+    one = paired_bootstrap(cells, "accuracy", LABELS, resamples=2000)
+    parts = [Part(cells, "accuracy", LABELS)] * 4
+    four = bootstrap_of_mean(parts, "task_mean", resamples=2000)
+    assert four.standard_error == pytest.approx(one.standard_error, rel=0.1)
+    turned = Part(cells[::-1], "accuracy", LABELS)
+    with pytest.raises(UsageError, match="the same splits and seeds"):
+        bootstrap_of_mean([parts[0], turned], "task_mean")

@@ -8,10 +8,12 @@ from statistics import stdev
 
 import pytest
 
-from softprompt.analysis.bootstrap import Cell, paired_bootstrap
-from softprompt.analysis.comparison import Judged, System, Table, compare_systems
+from softprompt.analysis.bootstrap import paired_bootstrap
+from softprompt.analysis.comparison import Table, compare_systems
 from softprompt.analysis.power import smallest_paired_difference, smallest_seed_difference
 from softprompt.analysis.significance import wilson
+from softprompt.analysis.strata import Cell
+from softprompt.analysis.systems import Judged, System
 from softprompt.errors import UsageError
 
 N = 100

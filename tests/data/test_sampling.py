@@ -21,7 +21,14 @@ from hypothesis import strategies as st
 
 from softprompt.data.examples import Example
 from softprompt.data.loading import Split
-from softprompt.data.sampling import k_shot, permutation, shares, stratified_split
+from softprompt.data.sampling import (
+    balanced,
+    draw,
+    k_shot,
+    permutation,
+    shares,
+    stratified_split,
+)
 from softprompt.data.task import Task
 from softprompt.errors import UsageError
 
@@ -40,6 +47,61 @@ def test_a_permutation_is_the_same_on_every_machine() -> None:
     assert permutation(8, 0, 1) == [7, 4, 5, 1, 6, 2, 0, 3]
     with pytest.raises(UsageError, match="whole numbers from 0, got -1"):
         permutation(8, -1)
+
+
+@given(st.integers(0, 60), st.integers(0, 70), st.integers(0, 2**32))
+def test_a_draw_from_a_stream_is_the_beginning_of_the_permutation(
+    rows: int, n: int, seed: int
+) -> None:
+    assert draw(iter(range(rows)), n, seed) == sorted(permutation(rows, seed)[:n])
+
+
+def test_a_draw_goes_on_as_the_permutation_does_behind_its_first_words() -> None:
+    assert draw(iter(range(10_000)), 9, 3, 1) == sorted(permutation(10_000, 3, 1)[:9])
+
+
+def test_a_draw_of_nothing_reads_nothing_and_one_of_less_is_refused() -> None:
+    rows = iter(range(3))
+    assert draw(rows, 0, 5) == []
+    assert list(rows) == [0, 1, 2]
+    with pytest.raises(UsageError, match="expected at least 0, got -1"):
+        draw(rows, -1, 5)
+
+
+def test_all_rows_are_as_likely_to_be_drawn() -> None:
+    counts = Counter(place for seed in range(2_000) for place in draw(range(10), 3, seed))
+    # 600 expected of each; the standard deviation is sqrt(2000 · 0.3 · 0.7) = 20.5.
+    assert all(abs(counts[place] - 600) < 5 * 20.5 for place in range(10))
+
+
+LABELS = st.lists(st.sampled_from("abcd"), max_size=40)
+
+
+@given(LABELS, st.integers(0, 45), st.integers(0, 2**32))
+def test_balanced_rows_differ_by_one_at_most_while_no_label_has_run_out(
+    labels: list[str], n: int, seed: int
+) -> None:
+    kept = balanced(labels, n, seed)
+    assert kept == sorted(set(kept))
+    assert len(kept) == min(n, len(labels))
+    there, taken = Counter(labels), Counter(labels[place] for place in kept)
+    left_over = [taken[label] for label in there if taken[label] < there[label]]
+    assert all(taken[label] <= least + 1 for label in there for least in left_over)
+
+
+@given(LABELS, st.integers(0, 45), st.integers(0, 45), st.integers(0, 2**32))
+def test_fewer_balanced_rows_are_a_part_of_more(
+    labels: list[str], one: int, other: int, seed: int
+) -> None:
+    fewer, more = sorted((one, other))
+    assert set(balanced(labels, fewer, seed)) <= set(balanced(labels, more, seed))
+
+
+def test_the_seed_says_which_labels_have_one_row_more_and_which_rows() -> None:
+    labels = list("abc" * 10)
+    odd = {labels[place] for seed in range(20) for place in balanced(labels, 1, seed)}
+    assert odd == set("abc")
+    assert len({tuple(balanced(labels, 6, seed)) for seed in range(10)}) == 10
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.data())

@@ -31,7 +31,17 @@ from softprompt.text.answers import Classes, answers_from_json
 from softprompt.tuning.fit import Fit
 from softprompt.tuning.loop import Loop
 from softprompt.tuning.run import fit, fit_many
-from tests.builders import DECISIVE, FAMILIES, Backbones, fits_of, job, mood, rows, task_of
+from tests.builders import (
+    DECISIVE,
+    FAMILIES,
+    Backbones,
+    fits_of,
+    job,
+    mood,
+    rows,
+    saved_as_learned,
+    task_of,
+)
 
 KINDS: dict[str, Method] = {
     "warp": Warp(length=3),
@@ -355,14 +365,7 @@ def test_a_prompt_beginning_that_is_kept_changes_no_score(backbones: Backbones):
 def test_the_saved_prompt_predicts_what_the_learner_did(
     backbones: Backbones, tmp_path: Path, name: str, method: Method
 ):
-    backbone, task = backbones(name), mood(test=6)
-    run = fit(backbone, task, method, training=SHORT)
-    run.prompt.save(tmp_path / "prompt")
-    predictor = Predictor(backbone, {"mood": tmp_path / "prompt"})
-    found = predictor.predict([("mood", e.fields) for e in task.examples("test")])
-    for prediction, wanted in zip(found, run.evaluations["test"].predictions, strict=True):
-        assert prediction.label == wanted.label
-        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    run = saved_as_learned(backbones(name), method, tmp_path / "prompt", SHORT)
     shapes = {n: t.shape for n, t in run.prompt.addition.tensors().items()}
     assert described(shapes)["class vectors"] == "2 of width 32, with a bias"
 
@@ -371,14 +374,8 @@ def test_the_saved_prompt_predicts_what_the_learner_did(
 def test_a_classification_head_is_saved_with_the_weights_it_stands_on(
     backbones: Backbones, tmp_path: Path, name: str
 ):
-    backbone, task = backbones(name), mood(test=6)
     training = {**SHORT, "keep_weights": True, "optimiser": {"learning_rate": 0.01}}
-    run = fit(backbone, task, ClassificationHead(), training=training)
-    run.prompt.save(tmp_path / "prompt")
-    predictor = Predictor(backbone, tmp_path / "prompt")
-    found = predictor.predict([e.fields for e in task.examples("test")])
-    for prediction, wanted in zip(found, run.evaluations["test"].predictions, strict=True):
-        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    saved_as_learned(backbones(name), ClassificationHead(), tmp_path / "prompt", training)
 
 
 def test_an_encoder_decoder_is_judged_by_rank_alone(backbones: Backbones):

@@ -13,7 +13,6 @@ import torch
 
 from softprompt.analysis.accounts import of_prompt, planned
 from softprompt.errors import SettingsError
-from softprompt.inference.predictor import Predictor
 from softprompt.methods.dept import Dept
 from softprompt.methods.full_tuning import FullTuning
 from softprompt.methods.method import Method
@@ -26,7 +25,7 @@ from softprompt.methods.superpos import SuperPos
 from softprompt.methods.ulpt import Ulpt
 from softprompt.tuning.loop import Loop
 from softprompt.tuning.run import fit, fit_many
-from tests.builders import FAMILIES, Backbones, fits_of, job, mood
+from tests.builders import FAMILIES, Backbones, fits_of, job, mood, saved_as_learned
 
 KINDS: dict[str, Method] = {
     "p_tuning": PTuning(length=3),
@@ -106,15 +105,7 @@ def test_the_loss_falls_on_a_toy_with_the_methods_own_defaults(
 def test_the_saved_prompt_predicts_what_the_learner_did(
     backbones: Backbones, tmp_path: Path, method: Method
 ):
-    backbone, task = backbones("bert"), mood(test=6)
-    run = fit(backbone, task, method, training={"steps": 3, "batch_size": 4})
-    run.prompt.save(tmp_path / "prompt")
-    predictor = Predictor(backbone, {"mood": tmp_path / "prompt"})
-    texts = [example.fields for example in task.examples("test")]
-    found = predictor.predict([("mood", text) for text in texts])
-    for prediction, wanted in zip(found, run.evaluations["test"].predictions, strict=True):
-        assert prediction.label == wanted.label
-        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    saved_as_learned(backbones("bert"), method, tmp_path / "p", {"steps": 3, "batch_size": 4})
 
 
 @EACH
@@ -240,7 +231,7 @@ def test_a_frozen_matrix_follows_from_the_seed_alone(backbones: Backbones):
     [
         (PTuning, {"encoder": "lsmt"}, "expected one of lstm, mlp; did you mean 'lstm'?"),
         (PTuning, {"init": "encodr"}, "did you mean 'encoder'?"),
-        (PTuning, {"hidden": 0}, "greater than or equal to 1"),
+        (PTuning, {"hidden": 0}, "expected at least 1, got 0"),
         (ResidualPromptTuning, {"bottelneck": 3}, "did you mean 'bottleneck'?"),
         (ResidualPromptTuning, {"init": "encoder"}, "expected one of labels"),
         (Mpt, {"init": "sources"}, "init: sources needs a list of prompts"),

@@ -17,7 +17,8 @@ from softprompt.inference.demonstrations import (
     balanced,
     shots_from_json,
 )
-from softprompt.inference.predict import CONTENT_FREE, predict
+from softprompt.inference.objective import CONTENT_FREE
+from softprompt.inference.predict import predict
 from softprompt.inference.predictor import Predictor
 from softprompt.methods.prompt_design import PromptDesign
 from softprompt.text.rendering import RenderSettings
@@ -75,6 +76,30 @@ def test_they_are_drawn_evenly_over_the_labels_by_the_seed():
     assert balanced(train, 6, seed=3) == balanced(train, 6, seed=3) != balanced(train, 6, seed=4)
     few = [*train[:1], *(e for e in train if e.target == "negative")]
     assert Counter(e.target for e in balanced(few, 6, 0)) == {"positive": 1, "negative": 5}
+
+
+@pytest.mark.parametrize("by", ["random", "similarity"])
+def test_all_are_as_many_as_train_has(backbones: Backbones, by: Any):
+    task = mood(n=4)
+    found = {
+        k: fits_of(
+            backbones("bert"), [job(task, PromptDesign(demonstrations=k, demonstrations_by=by))]
+        )
+        for k in ("all", 4)
+    }
+    every, counted = (made.applied.shown(ASKED[0][1]) for (made,) in found.values())
+    assert every == counted
+    assert {d.fields["text"] for d in every} == {e.fields["text"] for e in task.examples("train")}
+
+
+def test_of_all_those_that_do_not_fit_are_left_out(backbones: Backbones):
+    backbone = backbones("bert")
+    one = job(method=PromptDesign(demonstrations="all"), render=RenderSettings(limit=40))
+    with pytest.warns(UserWarning, match=r"of 20 demonstrations .* fit on average into 40"):
+        (made,) = fits_of(backbone, [one])
+    rendering = made.applied.render(ASKED[0][1])
+    assert 0 < rendering.demonstrations < 20
+    assert rendering.queries[0].length <= 40
 
 
 def demonstration(text: str, word: str) -> Demonstration:
@@ -161,7 +186,7 @@ def test_what_leaves_no_room_or_cannot_be_is_refused(backbones: Backbones):
         fits_of(backbone, [job(method=many, render=RenderSettings(limit=9))])
     with pytest.warns(UserWarning, match=r"of 4 demonstrations .* fit on average into 24"):
         fits_of(backbone, [job(method=many, render=RenderSettings(limit=24))])
-    with pytest.raises(SettingsError, match="21 of a train split of 20 rows"):
+    with pytest.raises(SettingsError, match=r"21 of a train split of 20 rows; .* or all"):
         fits_of(backbone, [job(method=PromptDesign(demonstrations=21))])
     with pytest.raises(SettingsError, match="with similarity each has its own"):
         PromptDesign.read(

@@ -168,7 +168,7 @@ def test_rows_from_another_prompt_or_an_npy_file_are_those(backbones: Backbones,
         ({"init": "prompt"}, "init: prompt needs a prompt folder"),
         ({"init_text": "so"}, "has an effect with init: text only; init is labels"),
         ({"init": "text", "init_text": "so", "init_from": "x"}, "init: prompt only; init is text"),
-        ({"length": 0}, "greater than or equal to 1"),
+        ({"length": 0}, "greater than or equal to 1|expected at least 1"),
     ],
 )
 def test_settings_at_odds_are_refused(settings: dict[str, Any], message: str):

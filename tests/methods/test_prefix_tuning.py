@@ -9,13 +9,12 @@ import torch
 
 from softprompt.analysis.accounts import of_prompt, planned
 from softprompt.errors import BackboneError, SettingsError, UsageError
-from softprompt.inference.predictor import Predictor
 from softprompt.methods.method import Method
 from softprompt.methods.prefix_tuning import PrefixTuning
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.tuning.loop import Loop
 from softprompt.tuning.run import fit, fit_many
-from tests.builders import FAMILIES, Backbones, fits_of, job, mood
+from tests.builders import FAMILIES, Backbones, fits_of, job, mood, saved_as_learned
 
 KINDS: dict[str, Method] = {
     "text": PrefixTuning(length=3),
@@ -50,15 +49,7 @@ def test_every_parameter_has_a_gradient_in_every_family(
 def test_the_saved_prompt_predicts_what_the_learner_did(
     backbones: Backbones, tmp_path: Path, name: str, method: Method
 ):
-    backbone, task = backbones(name), mood(test=6)
-    run = fit(backbone, task, method, training=SHORT)
-    run.prompt.save(tmp_path / "prompt")
-    predictor = Predictor(backbone, {"mood": tmp_path / "prompt"})
-    texts = [example.fields for example in task.examples("test")]
-    found = predictor.predict([("mood", text) for text in texts])
-    for prediction, wanted in zip(found, run.evaluations["test"].predictions, strict=True):
-        assert prediction.label == wanted.label
-        assert prediction.probabilities == pytest.approx(wanted.probabilities, abs=1e-6)
+    saved_as_learned(backbones(name), method, tmp_path / "prompt", SHORT)
 
 
 @EACH

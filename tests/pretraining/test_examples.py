@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from softprompt.data.corruption import Pair
 from softprompt.data.examples import Example
 from softprompt.errors import DataError, SettingsError
 from softprompt.pretraining.corpus import Source, TokenFile
 from softprompt.pretraining.examples import Examples
 from softprompt.pretraining.layouts import Batch
 from softprompt.pretraining.models import load_tokenizer
-from softprompt.pretraining.objectives import Pair, Vocabulary
+from softprompt.pretraining.objectives import Vocabulary
 from softprompt.pretraining.settings import TasksSettings
 from softprompt.pretraining.tasks import said, task_pairs, text_of
 from tests.pretraining.toy_runs import recipe

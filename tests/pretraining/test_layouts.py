@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softprompt.data.corruption import Masked, Pair
 from softprompt.pretraining.layouts import (
     Batch,
     decoder,
@@ -18,7 +19,7 @@ from softprompt.pretraining.layouts import (
     in_place,
     prefix_decoder,
 )
-from softprompt.pretraining.objectives import Masked, Pair, Vocabulary
+from softprompt.pretraining.objectives import Vocabulary
 from tests.tiny_models import build_model, build_tokenizer
 
 PAD, END, START = 0, 1, 3

@@ -9,23 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from softprompt.data.corruption import Ids, Noise, Pair, mask_tokens, span_counts, with_sentinels
 from softprompt.errors import SettingsError
 from softprompt.pretraining import objectives
 from softprompt.pretraining.objectives import (
     OBJECTIVES,
-    Ids,
-    Noise,
-    Pair,
     Vocabulary,
     bert_style,
     causal_lm,
     deshuffling,
     iid_spans,
-    mask_tokens,
     prefix_lm,
     raw_span_length,
     span_corruption,
-    span_counts,
 )
 
 ORDINARY = np.arange(10, 1_010)
@@ -148,7 +144,7 @@ def test_span_corruption_of_the_papers_sentence():
 def test_sentinels_in_the_form_of_the_paper():
     # Figure 2 of Raffel et al. 2019; its closing <Z> is left out, as in the released code.
     hidden = np.isin(np.arange(11), (2, 3, 8))
-    pair = objectives._with_sentinels(IDS, hidden, VOCABULARY)
+    pair = with_sentinels(IDS, hidden, VOCABULARY.sentinels)
     assert text(pair.inputs) == "Thank you <X> me to your party <Y> week ."
     assert text(pair.targets) == "<X> for inviting <Y> last"
 

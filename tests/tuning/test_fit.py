@@ -83,7 +83,7 @@ def test_examples_cut_are_counted_once_an_epoch(backbones: Backbones):
 def test_a_learner_without_effect_on_the_loss_is_an_error(backbones: Backbones):
     (fit,) = fits_of(backbones("bert"), [job()])
     with pytest.raises(RunError, match="step 1: nothing that is learned has an effect"):
-        fit.update(0.5)
+        fit.update({"loss": 0.5})
 
 
 def test_parameters_that_overflow_are_an_error_before_they_are_kept(backbones: Backbones):
@@ -95,7 +95,7 @@ def test_parameters_that_overflow_are_an_error_before_they_are_kept(backbones: B
         group["lr"] = 1e38
     fit._peak = 1e38
     with pytest.raises(RunError, match="step 1: the parameters are no longer finite"):
-        fit.update(0.5)
+        fit.update({"loss": 0.5})
 
 
 def test_an_alarm_is_told_once_and_stands_as_long_as_it_is_true(tmp_path: Path):

@@ -12,8 +12,9 @@ from softprompt.data.examples import Example, Target
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
+from softprompt.inference.questions import Ranked
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Verbalizer
-from softprompt.text.renderer import Draft
+from softprompt.text.draft import Draft
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 from softprompt.tuning.lessons import DevQuestions, Lessons, gold_words, lesson, render_alike
@@ -103,13 +104,13 @@ def test_lessons_are_rendered_once_and_memory_is_bounded(
     applied = bound(backbones("bert"), MOOD)
     examples = rows(8)
     rendered: list[str] = []
-    render = Applied.render
+    render = Applied.render_lesson
 
     def counting(self: Applied, one: Example, draft: Draft | None = None) -> Any:
         rendered.append(one.id)
         return render(self, one, draft)
 
-    monkeypatch.setattr(Applied, "render", counting)
+    monkeypatch.setattr(Applied, "render_lesson", counting)
     lengths = [lesson(one, applied).rendering.length for one in examples]
     rendered.clear()
     lessons = Lessons(examples, applied, kept_tokens=sum(lengths[:5]))
@@ -127,6 +128,17 @@ def test_lessons_drawn_together_are_those_made_one_by_one(backbones: Backbones):
         examples = rows(8)
         drawn = Lessons(examples, applied).draw([5, 0, 5, 7])
         assert drawn == [lesson(examples[n], applied) for n in (5, 0, 5, 7)]
+
+
+def test_one_row_for_all_words_is_drawn_as_it_is_made_and_only_for_training(backbones: Backbones):
+    words = Verbalizer.read({"positive": "great", "negative": "not so good"})
+    applied = bound(backbones("bert"), words, masks="longest")
+    examples = rows(4)
+    drawn = Lessons(examples, applied).draw(range(4))
+    assert drawn == [lesson(one, applied) for one in examples]
+    assert [len(one.rendering.queries) for one in drawn] == [1] * 4
+    asked = DevQuestions(examples, applied).ask()
+    assert [len(one.rendering.queries) for one in asked if isinstance(one, Ranked)] == [2] * 4
 
 
 def test_what_is_wrong_in_a_batch_names_the_example_that_comes_first(backbones: Backbones):

@@ -230,6 +230,8 @@ def _check_labels(task: Task) -> None:
         raise UsageError(
             f"task '{task.name}' is of kind {task.kind}; this baseline is for labels only"
         )
+    if "train" in task.split_names and not task.examples("train"):
+        raise UsageError(f"task '{task.name}' has no labelled rows in train to learn from")
 
 
 def _has(task: Task, split: str) -> bool:

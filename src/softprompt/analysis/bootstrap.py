@@ -19,64 +19,22 @@ Three things to know when reading the figures:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from statistics import fmean
 
 import numpy as np
 
-from softprompt.analysis.confusions import SCORERS, Numbers, Rows, resampled_scorer
+from softprompt.analysis.confusions import Numbers
 from softprompt.analysis.significance import Interval, check_level
-from softprompt.data.metrics import find_metric
+from softprompt.analysis.strata import Cell, Judging, Part, Stratum, stratum
 from softprompt.errors import UsageError
 
 RESAMPLES = 2000
-MEANS_OF_ROWS = (
-    *("accuracy", "exact_match", "token_f1", "record_em", "record_f1", "cmrc_f1", "wsc"),
-    *("rouge_l", "rouge_1", "rouge_2"),
-)
-"""Metrics that are the mean of what each row is worth alone."""
-MEANS_OF_GROUPS = ("multirc_em",)
-"""Metrics that are the mean of what each group of rows is worth alone: groups are drawn whole."""
-
-Score = Callable[[Sequence[Any], Sequence[int]], float]
-Worth = Callable[[Rows, Numbers], Numbers]
-T = TypeVar("T")
-
 _AT_ONCE = 1 << 21
 """Row numbers drawn at once: memory; the draws depend on it."""
 _ZERO = 1e-12
 """A difference this small is none: what sums of floats leave of equal scores."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Both systems on one test set, trained on one split with one seed.
-
-    Args:
-        split: which training split; the outer level.
-        seed: which seed within the split; (split, seed) is unique.
-        ids: of the test rows; cells with equal ids share their test set.
-        golds: one per row.
-        first, second: the systems' predictions, one per row; None for an illegal output.
-        groups: which rows belong together, one per row; empty where the metric needs none.
-    """
-
-    split: Hashable
-    seed: Hashable
-    ids: Sequence[str]
-    golds: Sequence[Any]
-    first: Sequence[Any]
-    second: Sequence[Any]
-    groups: Sequence[str | None] = ()
-
-    def drawn(self, metric: str) -> dict[Hashable, list[int]]:
-        """What a metric draws, rows or whole groups of them, and the places of their rows."""
-        whole = metric.partition(":")[0] in MEANS_OF_GROUPS
-        places: dict[Hashable, list[int]] = {}
-        for place, name in enumerate(self.groups if whole else enumerate(self.ids)):
-            places.setdefault(name, []).append(place)
-        return places
 
 
 @dataclass(frozen=True)
@@ -134,151 +92,86 @@ def paired_bootstrap(
             that disagree about rows or golds, lists of different lengths, no rows, groups that the
             metric needs and that are missing, an unknown metric, or a setting out of range.
     """
+    parts = [Part(cells, metric, labels)]
+    return bootstrap_of_mean(parts, metric, resamples=resamples, level=level, seed=seed)
+
+
+def bootstrap_of_mean(
+    parts: Sequence[Part],
+    metric: str,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Compare two systems by the mean of their scores on several tasks, learned together.
+
+    Splits and seeds are drawn once for all tasks, for a fit is one; rows are drawn in each task by
+    itself, as many as it has, so that every task weighs the same in each resample.
+
+    Args:
+        parts: at least one.
+        metric: what the mean is called.
+        resamples, level, seed: as of `paired_bootstrap`.
+    Raises:
+        UsageError: as of `paired_bootstrap`; no parts, or parts of different splits or seeds.
+    """
     check_level(level)
     if resamples < 1:
         raise UsageError(f"resamples: expected at least 1, got {resamples}")
-    splits = _by_split(cells)
-    judge = _judge(metric, labels)
-    scores = [[judge(cell) for cell in members] for members in splits]
-    sets = [tuple(members[0].drawn(metric)) for members in splits]
-    drawn = _resample(sets, scores, resamples, np.random.default_rng(seed))
+    if len({tuple((cell.split, cell.seed) for cell in part.cells) for part in parts}) != 1:
+        raise UsageError("expected one or more parts with the same splits and seeds")
+    strata = [stratum(part) for part in parts]
+    drawn = _resample(strata, resamples, np.random.default_rng(seed))
     drawn[np.abs(drawn) < _ZERO] = 0.0
+    splits = strata[0].scores
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     below, above = int((drawn <= 0).sum()), int((drawn >= 0).sum())
     return Difference(
         metric=metric,
-        first=_mean_of_means([[one.first for one in members] for members in scores]),
-        second=_mean_of_means([[one.second for one in members] for members in scores]),
+        first=fmean(_mean(one.scores, lambda cell: cell.first) for one in strata),
+        second=fmean(_mean(one.scores, lambda cell: cell.second) for one in strata),
         interval=Interval(float(low), float(high), level),
         standard_error=float(drawn.std(ddof=1)) if resamples > 1 else 0.0,
         p=min(1.0, 2 * (1 + min(below, above)) / (resamples + 1)),
         splits=len(splits),
         seeds=min(map(len, splits)),
-        rows=min(len(members[0].golds) for members in splits),
+        rows=sum(one.rows for one in strata),
         resamples=resamples,
         seed=seed,
     )
 
 
-@dataclass(frozen=True)
-class _Judged:
-    """A cell's two scores, and what their difference is on drawn rows.
-
-    `worth` takes rows `[k, n]` and the weight of each draw `[k]`, and gives `[k]`; it may skip what
-    has no weight.
-    """
-
-    first: float
-    second: float
-    worth: Worth
-
-
-def _judge(name: str, labels: Sequence[str]) -> Callable[[Cell], _Judged]:
-    metric, positive = find_metric(name)
-    base = name.partition(":")[0]
-
-    def judge(cell: Cell) -> _Judged:
-        def score(predictions: Sequence[Any], places: Sequence[int]) -> float:
-            given, golds = _at(predictions, places), _at(cell.golds, places)
-            groups = _at(cell.groups, places) if cell.groups else None
-            return metric(given, golds, labels, positive, groups)
-
-        everything = range(len(cell.golds))
-        first, second = score(cell.first, everything), score(cell.second, everything)
-        if base in (*MEANS_OF_ROWS, *MEANS_OF_GROUPS):
-            return _Judged(first, second, _alone(cell, score, cell.drawn(name).values()))
-        if base in SCORERS:
-            scorers = [
-                resampled_scorer(base, given, cell.golds, labels, positive)
-                for given in (cell.first, cell.second)
-            ]
-            return _Judged(first, second, lambda rows, _: scorers[0](rows) - scorers[1](rows))
-        return _Judged(first, second, _by_calls(cell, score))
-
-    return judge
-
-
-def _alone(cell: Cell, score: Score, drawn: Collection[Sequence[int]]) -> Worth:
-    """Of a metric that is the mean of what each of the drawn is worth alone."""
-    first, second = (
-        np.array([score(given, places) for places in drawn]) for given in (cell.first, cell.second)
-    )
-    difference = first - second
-    return lambda rows, weights: difference[rows].mean(axis=1)
-
-
-def _by_calls(cell: Cell, score: Score) -> Worth:
-    def worth(rows: Rows, weights: Numbers) -> Numbers:
-        found = np.zeros(len(rows))
-        for number in np.flatnonzero(weights):
-            places = rows[number].tolist()
-            found[number] = score(cell.first, places) - score(cell.second, places)
-        return found
-
-    return worth
-
-
-def _resample(
-    sets: Sequence[Sequence[Hashable]],
-    scores: Sequence[Sequence[_Judged]],
-    resamples: int,
-    rng: np.random.Generator,
-) -> Numbers:
-    """Differences of `resamples` drawn data sets, `[resamples]`.
-
-    Args:
-        sets: what each split's test set has to draw: rows, or groups of them.
-        scores: of each split's cells.
+def _resample(strata: Sequence[Stratum], resamples: int, rng: np.random.Generator) -> Numbers:
+    """Differences of `resamples` drawn data sets, each the mean over the strata, `[resamples]`.
 
     A test set of several splits is drawn once for each resample; one of a single split anew for
     each time that this split is drawn, or its luck would be counted twice.
     """
-    sizes = [len(ids) for ids in sets]
-    shared = [ids for ids in dict.fromkeys(sets) if sets.count(ids) > 1]
+    count_splits = len(strata[0].sets)
+    largest = max(len(ids) for one in strata for ids in one.sets)
+    shared = [[i for i in dict.fromkeys(one.sets) if one.sets.count(i) > 1] for one in strata]
     total = np.zeros(resamples)
-    for start, count in _chunks(resamples, max(1, _AT_ONCE // max(sizes))):
-        slots = rng.integers(len(sets), size=(count, len(sets)))
-        common = {ids: rng.integers(len(ids), size=(count, len(ids))) for ids in shared}
-        for number, (ids, members) in enumerate(zip(sets, scores, strict=True)):
+    for start, count in _chunks(resamples, max(1, _AT_ONCE // largest)):
+        slots = rng.integers(count_splits, size=(count, count_splits))
+        common = [
+            {ids: rng.integers(len(ids), size=(count, len(ids))) for ids in several}
+            for several in shared
+        ]
+        for number in range(count_splits):
             which = np.nonzero(slots == number)[0]  # the resample of each time it was drawn
-            if ids in common:
-                rows = common[ids][which]
-            else:
-                rows = rng.integers(len(ids), size=(len(which), len(ids)))
-            weights = rng.multinomial(
-                len(members), np.full(len(members), 1 / len(members)), len(which)
-            )
-            for one, weight in zip(members, weights.T / len(members), strict=True):
-                np.add.at(total, start + which, weight * one.worth(rows, weight))
-    return total / len(sets)
-
-
-def _by_split(cells: Sequence[Cell]) -> list[list[Cell]]:
-    """The cells of each split, in order of first appearance, checked."""
-    if not cells:
-        raise UsageError("no cells to compare; expected at least one split with one seed")
-    splits: dict[Hashable, dict[Hashable, Cell]] = {}
-    golds: dict[tuple[str, ...], Cell] = {}
-    for cell in cells:
-        where = f"split {cell.split}, seed {cell.seed}"
-        lengths = {len(column) for column in (cell.ids, cell.golds, cell.first, cell.second)}
-        if len(lengths) > 1 or not cell.golds:
-            counts = f"{len(cell.ids)} ids, {len(cell.golds)} golds, "
-            counts += f"{len(cell.first)} and {len(cell.second)} predictions"
-            raise UsageError(
-                f"{where}: expected as many of each and at least one row; got {counts}"
-            )
-        members = splits.setdefault(cell.split, {})
-        if cell.seed in members:
-            raise UsageError(f"{where}: given twice")
-        known = next(iter(members.values()), cell)
-        if tuple(known.ids) != tuple(cell.ids):
-            raise UsageError(f"{where}: other test rows than seed {known.seed} of the same split")
-        same = golds.setdefault(tuple(cell.ids), cell)
-        if list(same.golds) != list(cell.golds):
-            raise UsageError(f"{where}: other golds than split {same.split}, seed {same.seed} has")
-        members[cell.seed] = cell
-    return [list(members.values()) for members in splits.values()]
+            drawn = []
+            for one, known in zip(strata, common, strict=True):
+                ids = one.sets[number]
+                fresh = (len(which), len(ids))
+                rows = known[ids][which] if ids in known else rng.integers(len(ids), size=fresh)
+                drawn.append(rows)
+            n_seeds = len(strata[0].scores[number])
+            weights = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), len(which))
+            for one, rows in zip(strata, drawn, strict=True):
+                for cell, weight in zip(one.scores[number], weights.T / n_seeds, strict=True):
+                    np.add.at(total, start + which, weight * cell.worth(rows, weight))
+    return total / count_splits / len(strata)
 
 
 def _chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
@@ -286,9 +179,6 @@ def _chunks(total: int, size: int) -> Iterator[tuple[int, int]]:
         yield start, min(size, total - start)
 
 
-def _at(values: Sequence[T], places: Sequence[int]) -> list[T]:
-    return [values[place] for place in places]
-
-
-def _mean_of_means(values: Sequence[Sequence[float]]) -> float:
-    return float(np.mean([np.mean(members) for members in values]))
+def _mean(scores: Sequence[Sequence[Judging]], of: Callable[[Judging], float]) -> float:
+    """Over splits of the mean over seeds."""
+    return float(np.mean([np.mean([of(one) for one in members]) for members in scores]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
-from softprompt.analysis.bootstrap import RESAMPLES, Cell, Difference, paired_bootstrap
+from softprompt.analysis.bootstrap import RESAMPLES, Difference, bootstrap_of_mean
 from softprompt.analysis.power import (
     ALPHA,
     POWER,
@@ -28,6 +28,8 @@ from softprompt.analysis.significance import (
     spread,
     wilson,
 )
+from softprompt.analysis.strata import Cell, Part
+from softprompt.analysis.systems import Judged, System, pairs_of
 from softprompt.data.metrics import find_metric, hard, score
 from softprompt.errors import UsageError
 
@@ -36,39 +38,6 @@ TIED = 1e-9
 
 PROPORTIONS = ("accuracy", "exact_match")
 """Metrics that are a share of right rows."""
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One system once: trained on one split with one seed, tested.
-
-    Args:
-        split, seed: which.
-        ids, golds, predictions: one per test row.
-        groups: which rows belong together, one per test row; empty where the metric needs none.
-    """
-
-    split: int
-    seed: int
-    ids: Sequence[str]
-    golds: Sequence[Any]
-    predictions: Sequence[Any]
-    groups: Sequence[str | None] = ()
-
-
-@dataclass(frozen=True)
-class System:
-    """A row of the table.
-
-    Args:
-        name: unique in the table.
-        judged: its runs; a system that knows no chance has a single one.
-        dev: its scores on dev, which may choose the reference; none where it has none.
-    """
-
-    name: str
-    judged: Sequence[Judged]
-    dev: Sequence[float] = ()
 
 
 @dataclass(frozen=True)
@@ -146,6 +115,7 @@ def compare_systems(
     metric: str,
     labels: Sequence[str] = (),
     *,
+    parts: Sequence[tuple[str, Sequence[str]]] = (),
     reference: str | None = None,
     why: str | None = None,
     majority: str | None = None,
@@ -158,6 +128,8 @@ def compare_systems(
         systems: at least one, names unique, each with at least one run.
         metric: a name from `data.metrics.METRICS`.
         labels: the task's, for metrics that need them.
+        parts: of a mixture, metric and labels of each of its tasks, as `Judged.parts` has them; then a
+            score is the mean over the tasks.
         reference: a system's name; by default the one with the best mean on dev (never on test:
             the best of a table would flatter itself), the first where none has a dev score.
         why: in words, why this one; by default "as asked".
@@ -175,7 +147,7 @@ def compare_systems(
             raise UsageError(f"no system '{name}' in the table; there are {', '.join(names)}")
     chosen, reason = (reference, why or "as asked") if reference else best_on_dev(systems, metric)
     known = {one.name: one for one in systems}
-    options = _Options(metric, tuple(labels), resamples, seed)
+    options = _Options(metric, tuple(labels), tuple(parts), resamples, seed)
     rows = [_alone(one, options) for one in systems]
     against = {
         name: _difference(known[name], known[chosen], options) for name in names if name != chosen
@@ -221,12 +193,21 @@ def compare_systems(
 class _Options:
     metric: str
     labels: tuple[str, ...]
+    parts: tuple[tuple[str, Sequence[str]], ...]
     resamples: int
     seed: int
 
+    def tasks(self, run: Judged) -> list[tuple[Judged, str, Sequence[str]]]:
+        """Each task's rows with its metric and labels: a mixture's, or the one there is."""
+        if not self.parts:
+            return [(run, self.metric, self.labels)]
+        return [(one, *how) for one, how in zip(run.parts, self.parts, strict=True)]
+
     def score(self, run: Judged) -> float:
-        given = (run.predictions, run.golds, self.labels, run.groups or None)
-        return score([self.metric], *given)[self.metric]
+        return fmean(
+            score([metric], one.predictions, one.golds, labels, one.groups or None)[metric]
+            for one, metric, labels in self.tasks(run)
+        )
 
 
 def best_on_dev(systems: Sequence[System], metric: str) -> tuple[str, str]:
@@ -251,9 +232,7 @@ def _alone(system: System, options: _Options) -> Row:
     n = min(len(run.golds) for run in system.judged)
     if options.metric in PROPORTIONS and n < SMALL_TEST_SET:
         return Row(system.name, found, wilson(round(found.mean * n), n), "Wilson")
-    nothing = System(
-        "", [replace(run, predictions=_nothing(run, options)) for run in system.judged]
-    )
+    nothing = System("", [_nothing(run, options) for run in system.judged])
     try:
         against = _difference(system, nothing, options)
     except UsageError:
@@ -263,56 +242,34 @@ def _alone(system: System, options: _Options) -> Row:
     return Row(system.name, found, interval, "bootstrap" if interval else "")
 
 
-def _nothing(run: Judged, options: _Options) -> list[Any]:
-    """Predictions that are worth 0, so that a system minus these is the system."""
-    base = options.metric.partition(":")[0]
-    constants: Mapping[str, Any] = {
-        "matthews": options.labels[0] if options.labels else None,
-        "pearson": 0.0,
-        "spearman": 0.0,
-    }
-    return [constants.get(base)] * len(run.golds)
+def _nothing(run: Judged, options: _Options) -> Judged:
+    """The run with predictions that are worth 0, so that a system minus these is the system."""
+    worthless = []
+    for one, metric, labels in options.tasks(run):
+        constants: Mapping[str, Any] = {
+            "matthews": labels[0] if labels else None,
+            "pearson": 0.0,
+            "spearman": 0.0,
+        }
+        given = [constants.get(metric.partition(":")[0])] * len(one.golds)
+        worthless.append(replace(one, predictions=given))
+    return replace(run, parts=worthless) if options.parts else worthless[0]
 
 
 def _difference(first: System, second: System, options: _Options) -> Difference | None:
     """None where they were not tested on the same rows."""
-    pairs = _pairs(first, second)
+    pairs = pairs_of(first, second)
     if not pairs:
         return None
-    cells = [
-        Cell(
-            split=key[0],
-            seed=key[1],
-            ids=one.ids,
-            golds=one.golds,
-            first=one.predictions,
-            second=other.predictions,
-            groups=one.groups,
-        )
-        for key, one, other in pairs
-    ]
-    return paired_bootstrap(
-        cells, options.metric, options.labels, resamples=options.resamples, seed=options.seed
-    )
-
-
-def _pairs(first: System, second: System) -> list[tuple[tuple[int, int], Judged, Judged]]:
-    """Runs of both on the same split with the same seed and rows; a single run stands beside all."""
-    ones = {(run.split, run.seed): run for run in first.judged}
-    others = {(run.split, run.seed): run for run in second.judged}
-    keys = list(ones) if len(ones) >= len(others) else list(others)
-    pairs = []
-    for key in keys:
-        one = ones.get(key) or _only(first)
-        other = others.get(key) or _only(second)
-        if one is not None and other is not None and list(one.ids) == list(other.ids):
-            pairs.append((key, one, other))
-    return pairs if len(pairs) == len(keys) else []
-
-
-def _only(system: System) -> Judged | None:
-    """The run that stands for every seed (of its split, where each split has its own)."""
-    return system.judged[0] if len(system.judged) == 1 else None
+    cells: list[list[Cell]] = [[] for _ in options.parts or (options.metric,)]
+    for (split, seed), one, other in pairs:
+        both = zip(options.tasks(one), options.tasks(other), strict=True)
+        for number, ((run, _, _), (beside, _, _)) in enumerate(both):
+            said = (run.predictions, beside.predictions)
+            cells[number].append(Cell(split, seed, run.ids, run.golds, *said, run.groups))
+    how = options.parts or ((options.metric, options.labels),)
+    parts = [Part(own, metric, labels) for own, (metric, labels) in zip(cells, how, strict=True)]
+    return bootstrap_of_mean(parts, options.metric, resamples=options.resamples, seed=options.seed)
 
 
 def _smallest(
@@ -320,7 +277,7 @@ def _smallest(
 ) -> tuple[float | None, float | None]:
     """What rows and what seeds could have shown with power 0.8 at Holm's first step, alpha / family."""
     alpha = ALPHA / max(1, family)
-    pairs = _pairs(first, second)
+    pairs = pairs_of(first, second)
     by_rows = by_seeds = None
     if options.metric in PROPORTIONS:
         shares = [

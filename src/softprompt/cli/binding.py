@@ -90,14 +90,7 @@ def bound(
         template=str(applied.renderer.template),
         answers=applied.answers.to_json(),
         objective=asdict(applied.objective),
-        task={
-            "name": task.name,
-            "fields": list(task.fields),
-            "kind": task.kind,
-            "labels": list(task.labels),
-            "language": task.language,
-            "source": task.source,
-        },
+        task=task.facts,
         backbone=model.identity,
         settings={"n_rows": length, "render": asdict(applied.renderer.settings)},
         notes=" ".join([f"Imported from {source.name} ({method}).", *notes]),
@@ -127,6 +120,7 @@ def _task(source: Path, asked: Asked, model: Backbone) -> tuple[Task, str, dict[
     """The task that is meant, its template, and its words where they are not its own."""
     from softprompt.data.registry import is_known, task_without_rows
     from softprompt.data.task import Task
+    from softprompt.text.plain import PLAIN, plain_template
     from softprompt.text.template import parse
 
     words: dict[str, Any] | None = asked.words or None
@@ -154,6 +148,8 @@ def _task(source: Path, asked: Asked, model: Backbone) -> tuple[Task, str, dict[
         raise SettingsError(
             f"--task {asked.task}: no such task; softprompt list tasks, or a run file (.yaml)"
         )
+    if template == PLAIN:
+        template = str(plain_template(task.fields, model.family))
     if template is None:
         raise SettingsError(f"task '{task.name}' has no template of its own: give --template")
     return task, template, words

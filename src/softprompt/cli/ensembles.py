@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from softprompt.cli.console import say, table
-from softprompt.cli.using import BackboneName, Device, Precision, check_fits, labelled_data
+from softprompt.cli.using import (
+    BackboneName,
+    Device,
+    Overwrite,
+    Precision,
+    PredictionsFile,
+    TaskFiles,
+    check_fits,
+    labelled_data,
+)
 from softprompt.errors import SettingsError
 
 
@@ -25,21 +34,15 @@ def ensemble(
         str | None, typer.Option("--on", help="A task's name or a run file; else the run's.")
     ] = None,
     split: Annotated[str, typer.Option("--split", help="What is scored.")] = "test",
-    folder: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a named task's files.")
-    ] = None,
+    folder: TaskFiles = None,
     backbone: BackboneName = None,
     device: Device = None,
     precision: Precision = "auto",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the ensemble's predictions there (jsonl).")
-    ] = None,
+    out: PredictionsFile = None,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Write a reliability plot there (png).")
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the files at --out and --picture.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Put the answers of several prompts together.
 

@@ -12,6 +12,7 @@ from softprompt.cli.console import say, table, warn
 from softprompt.cli.using import (
     BackboneName,
     Device,
+    TaskFiles,
     check_fits,
     labelled_data,
     load_prompt,
@@ -57,9 +58,7 @@ def explain(
     target: Annotated[
         str | None, typer.Option("--target", help="Of a file: the column of the target.")
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a named task's files.")
-    ] = None,
+    folder: TaskFiles = None,
     limit: Annotated[
         int, typer.Option("--limit", min=1, help="Examples for contributions, at most.")
     ] = 200,

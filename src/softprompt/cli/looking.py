@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from softprompt.cli.console import say, table, warn
-from softprompt.cli.using import BackboneName, Device, load_prompt, prompt_folder
+from softprompt.cli.using import BackboneName, Device, TaskFiles, load_prompt, prompt_folder
 from softprompt.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -37,9 +37,7 @@ def show(
     neighbours: Annotated[
         int, typer.Option("--neighbours", min=1, help="Nearest words per row.")
     ] = 5,
-    folder: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a named task's files.")
-    ] = None,
+    folder: TaskFiles = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Of a prompt: check it, as softprompt verify does.")
     ] = False,
@@ -181,6 +179,7 @@ def _show_task(name: str, folder: Path | None) -> None:
     from collections import Counter
 
     from softprompt.data.registry import find_entry, load_task, task_without_rows
+    from softprompt.data.tasks.patterns import patterns_of
 
     entry, described = find_entry(name), task_without_rows(name)
     forms = [f"{name}:{form} ({given.source})" for form, given in entry.forms.items()]
@@ -196,6 +195,7 @@ def _show_task(name: str, folder: Path | None) -> None:
             *(("answer", f"{k} ← {', '.join(v)}") for k, v in (described.words or {}).items()),
             ("metrics", ", ".join(described.metrics)),
             *(("form", form) for form in forms),
+            *(("pattern", str(pattern)) for pattern in patterns_of(name)),
             *([("variants", ", ".join(entry.variants))] if entry.variants else []),
         ]
     )

@@ -24,6 +24,13 @@ BackboneName = Annotated[
 ]
 Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda, …")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, float32, bfloat16, …")]
+TaskFiles = Annotated[Path | None, typer.Option("--data", help="Folder of a named task's files.")]
+PredictionsFile = Annotated[
+    Path | None, typer.Option("--out", help="Write predictions there (jsonl).")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the files that are written, where they are.")
+]
 FieldColumns = Annotated[
     list[str] | None,
     typer.Option("--field", metavar="FIELD=COLUMN", help="A field's column; repeatable."),
@@ -86,18 +93,12 @@ def evaluate(
     metric: Annotated[
         list[str] | None, typer.Option("--metric", help="Of a file; repeatable.")
     ] = None,
-    folder: Annotated[
-        Path | None, typer.Option("--data", help="Folder of a named task's files.")
-    ] = None,
+    folder: TaskFiles = None,
     backbone: BackboneName = None,
     device: Device = None,
     precision: Precision = "auto",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write predictions there (jsonl).")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file at --out.")
-    ] = False,
+    out: PredictionsFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Score a prompt on labelled data.
 
@@ -162,9 +163,7 @@ def predict(
     backbone: BackboneName = None,
     device: Device = None,
     precision: Precision = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the file at --out.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Predict rows with a prompt.
 

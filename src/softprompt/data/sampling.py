@@ -1,4 +1,4 @@
-"""Which rows go where: seeded orders, stratified splits, and LM-BFF's k-shot splits.
+"""Which rows go where: seeded orders, draws, stratified splits, and LM-BFF's k-shot splits.
 
 Knows positions and labels, not texts. Two sources of chance, on purpose:
 
@@ -10,12 +10,15 @@ Knows positions and labels, not texts. Two sources of chance, on purpose:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+import heapq
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from softprompt.errors import UsageError
 
 T = TypeVar("T")
+_WORDS_AT_ONCE = 4096
 
 
 def permutation(n: int, *key: int) -> list[int]:
@@ -32,6 +35,70 @@ def permutation(n: int, *key: int) -> list[int]:
     words = np.random.PCG64(np.random.SeedSequence(list(key))).random_raw(n)
     order: list[int] = np.argsort(words, kind="stable").tolist()
     return order
+
+
+def _words_of(*key: int) -> Iterator[int]:
+    """The endless row of 64-bit words that `permutation` sorts by, a few thousand at a time.
+
+    Args:
+        key: as in `permutation`.
+    """
+    import numpy as np
+
+    if any(number < 0 for number in key):
+        raise UsageError(f"seed: expected whole numbers from 0, got {', '.join(map(str, key))}")
+    source = np.random.PCG64(np.random.SeedSequence(list(key)))
+    while True:
+        yield from source.random_raw(_WORDS_AT_ONCE).tolist()
+
+
+def draw(rows: Iterable[T], n: int, *key: int) -> list[T]:
+    """n rows of a stream, every set of n as likely, in their order; all where there are fewer.
+
+    The same rows as `permutation(len(rows), *key)[:n]`, so that fewer are a part of more; but the
+    rows are read once, their number need not be known, and no more than n are held at a time.
+
+    Args:
+        n: how many; 0 reads nothing.
+        key: as in `permutation`.
+    """
+    if n < 0:
+        raise UsageError(f"n: expected at least 0, got {n}")
+    # A heap whose top is the row that goes next: the one with the largest word, the later on ties.
+    heap: list[tuple[int, int, T]] = []
+    numbered = zip(_words_of(*key), rows, strict=False) if n else ()
+    for place, (word, row) in enumerate(numbered):
+        item = (-word, -place, row)  # places differ, so rows are never compared
+        if len(heap) < n:
+            heapq.heappush(heap, item)
+        elif item[0] > heap[0][0]:
+            heapq.heapreplace(heap, item)
+    return [row for _, _, row in sorted(heap, key=lambda item: -item[1])]
+
+
+def balanced(labels: Sequence[Hashable], n: int, seed: int) -> list[int]:
+    """Positions of n rows spread evenly over the labels; fewer rows are a part of more.
+
+    One row of each label in turn, so that counts differ by one at most while no label has run out
+    (then the others go on). PET's small sets are such ones (Schick and Schütze 2021, section 4.2).
+
+    Args:
+        labels: one per row.
+        n: how many; all where there are fewer.
+        seed: whole number from 0; it also says which labels have one row more.
+    Returns:
+        Ascending positions.
+    """
+    members: dict[Hashable, list[int]] = {}
+    for position, label in enumerate(labels):
+        members.setdefault(label, []).append(position)
+    names = sorted(members, key=str)
+    turns: list[tuple[int, int, int]] = []
+    for turn, number in enumerate(permutation(len(names), seed)):
+        positions = members[names[number]]
+        order = permutation(len(positions), seed, number)
+        turns += [(again, turn, positions[place]) for again, place in enumerate(order)]
+    return sorted(position for _, _, position in islice(sorted(turns), n))
 
 
 def k_shot(

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from softprompt.data.assembly import Parts, TaskOptions, assemble
 from softprompt.data.columns import KINDS, Kind, did_you_mean, listed
@@ -142,6 +142,14 @@ class Task:
         cloze = self.template is None or "{mask" in self.template
         words = {} if cloze or self.words is None else self.words
         return {label: tuple(words.get(label, (label,))) for label in self.labels}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a saved prompt says of its task, as JSON values."""
+        return {
+            **{"name": self.name, "fields": list(self.fields), "kind": self.kind},
+            **{"labels": list(self.labels), "language": self.language, "source": self.source},
+        }
 
     def template_for(self, family: Family) -> str | None:
         """The template to start from on a backbone of this family, or None."""

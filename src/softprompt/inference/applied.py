@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
@@ -13,9 +14,11 @@ from softprompt.inference.demonstrations import Shots
 from softprompt.inference.objective import Objective
 from softprompt.prompts.addition import Addition
 from softprompt.text.answers import Answers, Classes
+from softprompt.text.draft import Draft
+from softprompt.text.free_slot import spare_masks
 from softprompt.text.layout import Frame
 from softprompt.text.query import Source
-from softprompt.text.renderer import Draft, Renderer
+from softprompt.text.renderer import Renderer
 from softprompt.text.rendering import Rendering, RenderSettings
 from softprompt.text.spell import Demonstration
 from softprompt.text.template import Template
@@ -40,6 +43,14 @@ class Applied:
     @property
     def answers(self) -> Answers:
         return self.renderer.answers
+
+    @cached_property
+    def teaching(self) -> Renderer:
+        """What renders examples to learn from; another one than `renderer` where `objective.masks` wants
+        other rows in training than for a prediction."""
+        masks = self.objective.masks
+        alike = masks == self.renderer.masks
+        return self.renderer if alike else replace(self.renderer, masks=masks)
 
     def with_addition(self, addition: Addition) -> Applied:
         """The same with another addition.
@@ -71,7 +82,7 @@ class Applied:
         return self.renderer.drafts(example.fields for example in examples)
 
     def render(self, example: Example, draft: Draft | None = None) -> Rendering:
-        """What scores the example's candidates.
+        """What scores the example's candidates for a prediction.
 
         Args:
             draft: the example's own, where `drafts` made it; the result is the same.
@@ -82,13 +93,20 @@ class Applied:
             shown = self.shown(example)
             return self.renderer.score(example.fields, example.candidates, shown, draft)
 
+    def render_lesson(self, example: Example, draft: Draft | None = None) -> Rendering:
+        """What scores the example's candidates in training; args and raises as `render`."""
+        with _naming(example):
+            shown = self.shown(example)
+            return self.teaching.score(example.fields, example.candidates, shown, draft)
+
     def render_gold(
         self, example: Example, words: tuple[str, ...], draft: Draft | None = None
     ) -> Rendering:
-        """What scores one filling of the slots alone (of free text, with the end token)."""
+        """What scores one filling of the slots alone (of free text, with what ends it)."""
         with _naming(example):
-            shown = self.shown(example)
-            return self.renderer.gold(example.fields, words, example.candidates, shown, draft)
+            shown, renderer = self.shown(example), self.renderer
+            spare = spare_masks(example.id, renderer.template) if renderer.writes_in_masks else 0
+            return renderer.gold(example.fields, words, example.candidates, shown, draft, spare)
 
     def source(self, example: Example, draft: Draft | None = None) -> Source:
         """What a generator continues for the example."""
@@ -148,9 +166,9 @@ def apply(
 
 def _check_greedy(renderer: Renderer) -> None:
     family, slots = renderer.frame.family, len(renderer.template.answers)
-    if family == "masked":
+    if family == "masked" and not renderer.writes_in_masks:
         raise SettingsError(
-            "objective.prediction: a masked backbone fills slots and generates nothing; use rank"
+            "objective.prediction: a masked backbone ranks candidates and writes free text alone; use rank"
         )
     if family == "causal" and slots > 1:
         raise SettingsError(

@@ -13,10 +13,14 @@ from pydantic import Field
 
 from softprompt.errors import SettingsError
 from softprompt.settings import Settings
+from softprompt.text.layout import Masks
 from softprompt.text.tokens import Family
 
 Normalise = Literal["labels", "vocabulary"]
 Prediction = Literal["rank", "greedy"]
+Loss = Literal["cross_entropy", "hinge"]
+Fill = Literal["parallel", "max_first", "left_to_right"]
+"""In which order a masked model's candidates of several tokens are filled in (`filling.py`)."""
 
 
 class ObjectiveSettings(Settings):
@@ -59,6 +63,34 @@ class ObjectiveSettings(Settings):
         description="contextual: divide probabilities by their mean on inputs without content (Zhao et "
         "al. 2021); prediction only",
     )
+    loss: Literal["cross_entropy", "hinge"] = Field(
+        default="cross_entropy",
+        description="of the label scores: cross-entropy of their softmax, or a hinge of margin 1 for each "
+        "wrong label (PET with words of several tokens); training only",
+    )
+    temperature: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="T: soft targets and scores are both softened by 1/T, the loss is multiplied by T² "
+        "(PET's distillation: 2); training only",
+    )
+    masks: Literal["own", "longest"] = Field(
+        default="own",
+        description="masks in the slot in training: own: a row for each length of an answer; longest: one "
+        "row with as many as the longest answer has tokens, of which a shorter one reads the first (PET); "
+        "masked backbones only",
+    )
+    fill: Literal["parallel", "max_first", "left_to_right"] = Field(
+        default="parallel",
+        description="how an answer of several tokens is scored, or free text written, in prediction: all "
+        "masks at once, or one after the other, those before filled in: the likeliest first (PET), or from "
+        "left to right; masked backbones only",
+    )
+
+
+CONTENT_FREE = ("N/A", "", "[MASK]")
+"""Zhao et al. 2021, section 5; plain text, the last one too."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,17 @@ class Objective:
     pmi: bool
     calibration: Literal["none", "contextual"] = "none"
     answer_end: bool = True
+    masks: Masks = "own"
+    fill: Fill = "parallel"
+    loss: Loss = "cross_entropy"
+    temperature: float = 1.0
+
+    @property
+    def without_content(self) -> tuple[str, ...]:
+        """What fields hold where a question is asked without its content, to subtract its score."""
+        if self.calibration == "contextual":
+            return CONTENT_FREE
+        return ("",) if self.pmi else ()
 
 
 def resolve_objective(
@@ -125,6 +168,8 @@ def resolve_objective(
             "objective.answer_end: only an encoder-decoder that ranks words scores the end of an answer; "
             "leave it out"
         )
+    _check_masks(settings, family, free_text, classes, normalise)
+    _check_loss(settings, normalise)
     return Objective(
         normalise=normalise,
         prediction=prediction,
@@ -134,4 +179,50 @@ def resolve_objective(
         pmi=settings.pmi,
         calibration=settings.calibration,
         answer_end=settings.answer_end,
+        masks=settings.masks,
+        fill=settings.fill,
+        loss=settings.loss,
+        temperature=settings.temperature,
     )
+
+
+def _check_loss(settings: ObjectiveSettings, normalise: Normalise) -> None:
+    """Refuse losses of label scores where there are none, and two losses at once."""
+    if normalise == "vocabulary":
+        for key, given, usual in (
+            ("loss", settings.loss, "cross_entropy"),
+            ("temperature", settings.temperature, 1.0),
+        ):
+            if given != usual:
+                raise SettingsError(
+                    f"objective.{key}: {given} compares the scores of labels, and normalise: vocabulary "
+                    "learns the tokens of the right answer alone; leave it out, or give normalise: labels"
+                )
+    if settings.loss == "hinge" and settings.temperature != 1.0:
+        raise SettingsError(
+            f"objective.temperature: {settings.temperature} softens distributions, and loss: hinge has "
+            "none; leave it out, or use loss: cross_entropy"
+        )
+
+
+def _check_masks(
+    settings: ObjectiveSettings,
+    family: Family,
+    free_text: bool,
+    classes: bool,
+    normalise: Normalise,
+) -> None:
+    """Refuse settings of masks where nothing is filled in."""
+    why = None
+    if family != "masked":
+        why = f"a backbone of the family {family} has no masks to fill"
+    elif classes:
+        why = "class vectors have no tokens to fill in"
+    if why and settings.fill != "parallel":
+        raise SettingsError(f"objective.fill: {settings.fill} has no effect, {why}; leave it out")
+    if free_text and not why:
+        why = "free text has no candidates to rank, and masks to spare of its own"
+    if normalise == "vocabulary" and not why:
+        why = "normalise: vocabulary trains the right answer alone, with masks of its own"
+    if why and settings.masks != "own":
+        raise SettingsError(f"objective.masks: {settings.masks} has no effect, {why}; leave it out")

@@ -26,7 +26,7 @@ from softprompt.inference.budget import (
     part_cost,
     retreat,
 )
-from softprompt.inference.objective import Objective
+from softprompt.inference.filling import fill_in, rows_apart, write_in
 from softprompt.inference.questions import Generated, Question, Ranked, plain_text, questions
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stacked
@@ -137,7 +137,14 @@ def answer(
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-        budget = retreat([question.length for question in left.values()], budget)
+        budget = retreat([n for q in left.values() for n in _apart(q, applied)], budget)
+
+
+def _apart(question: Question, applied: Sequence[Applied]) -> Sequence[int]:
+    """The lengths of what can be run apart of a question: whole, or each of its candidates."""
+    if isinstance(question, Ranked) and applied[question.prompt].objective.fill != "parallel":
+        return rows_apart(question.rendering)
+    return [question.length]
 
 
 # --- ranking ----------------------------------------------------------------------------------
@@ -156,7 +163,9 @@ def _rank(
         group = [asked[number] for number in batch]
         which = [question.prompt for question in group]
         renderings = [question.rendering for question in group]
-        table = _label_table(backbone, applied, prompts, renderings, which, beginnings)
+        table = _label_table(
+            backbone, applied, prompts, renderings, which, token_budget, beginnings
+        )
         for row, question in enumerate(group):
             prior = priors.get(_prior_key(question))
             if prior is not None:
@@ -176,10 +185,17 @@ def _label_table(
     prompts: Stacked | None,
     renderings: Sequence[Rendering],
     which: Sequence[int],
+    token_budget: int,
     beginnings: Beginnings,
 ) -> Tensor:
     """Label scores `[B, L]`, each row with its own objective's sum or mean, up to a constant."""
-    scores = score(backbone, prompts, renderings, which, normalised=False, beginnings=beginnings)
+    fills = [applied[number].objective.fill for number in which]
+    if all(fill == "parallel" for fill in fills):
+        scores = score(
+            backbone, prompts, renderings, which, normalised=False, beginnings=beginnings
+        )
+    else:
+        scores = fill_in(backbone, prompts, renderings, which, fills, token_budget)
     summed = label_scores(scores, renderings, mean=False)
     mean = [applied[number].objective.mean for number in which]
     if not any(mean):
@@ -187,9 +203,6 @@ def _label_table(
     averaged = label_scores(scores, renderings, mean=True)
     return torch.where(torch.tensor(mean, device=summed.device)[:, None], averaged, summed)
 
-
-CONTENT_FREE = ("N/A", "", "[MASK]")
-"""Zhao et al. 2021, section 5; plain text, the last one too."""
 
 PriorKey = tuple[int, tuple[str, ...] | None]
 
@@ -215,7 +228,7 @@ def _priors(
     empty: dict[tuple[PriorKey, str], Rendering] = {}
     for question in asked:
         key, one = _prior_key(question), applied[question.prompt]
-        for text in _without_content(one.objective):
+        for text in one.objective.without_content:
             if (key, text) not in empty:
                 fields = dict.fromkeys(question.example.fields, text)
                 empty[key, text] = one.render(replace(question.example, fields=fields))
@@ -223,7 +236,9 @@ def _priors(
     for batch in _batches(empty, token_budget, part_cost(backbone.device)):
         renderings = [empty[place] for place in batch]
         which = [key[0] for key, _ in batch]
-        table = _label_table(backbone, applied, prompts, renderings, which, beginnings)
+        table = _label_table(
+            backbone, applied, prompts, renderings, which, token_budget, beginnings
+        )
         for (key, text), row, rendering in zip(batch, table, renderings, strict=True):
             scores = row[: len(rendering.labels)]
             found.setdefault(key, {})[text] = torch.log_softmax(scores, dim=-1)
@@ -232,13 +247,6 @@ def _priors(
         key: torch.stack([each[text] for text in sorted(each)]).logsumexp(dim=0)
         for key, each in found.items()
     }
-
-
-def _without_content(objective: Objective) -> tuple[str, ...]:
-    """What fields hold where a question is asked without its content."""
-    if objective.calibration == "contextual":
-        return CONTENT_FREE
-    return ("",) if objective.pmi else ()
 
 
 def _judged(question: Ranked, probabilities: Sequence[float], applied: Applied) -> Prediction:
@@ -266,6 +274,14 @@ def _generate(
     token_budget: int,
     beginnings: Beginnings,
 ) -> Iterator[tuple[int, Prediction]]:
+    if backbone.family == "masked":
+        which = [row.prompt for row in asked.values()]
+        sources = [row.source for row in asked.values()]
+        fills = [applied[number].objective.fill for number in which]
+        written = write_in(backbone, prompts, sources, which, fills, token_budget)
+        for (number, row), out in zip(asked.items(), written, strict=True):
+            yield number, _matched(row, out, backbone, applied[row.prompt])
+        return
     # Rows that begin their decoder equally long can share a batch.
     groups: dict[int, dict[int, Generated]] = {}
     for number, question in asked.items():

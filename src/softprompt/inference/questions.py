@@ -15,7 +15,7 @@ from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
 from softprompt.text.query import Source
-from softprompt.text.renderer import Draft
+from softprompt.text.draft import Draft
 from softprompt.text.rendering import Rendering
 
 
@@ -48,7 +48,7 @@ class Generated:
         example: what is asked about.
         source: what the generator continues.
         legal: the ids that each candidate would have; empty for free text.
-        most: tokens that an answer may have.
+        most: tokens that an answer may add to the source.
     """
 
     prompt: int
@@ -116,6 +116,8 @@ def _question(number: int, applied: Applied, example: Example, draft: Draft | No
     if applied.objective.prediction == "rank":
         return Ranked(number, example, applied.render(example, draft))
     source = applied.source(example, draft)
+    if source.masks:
+        return Generated(number, example, source, (), 0)
     if isinstance(applied.answers, FreeText):
         most = applied.answers.max_tokens + (
             0 if source.closing is None else 2

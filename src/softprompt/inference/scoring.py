@@ -147,13 +147,34 @@ def label_scores(scores: Scores, renderings: Sequence[Rendering], mean: bool) ->
     return averaged.masked_fill(count == 0, float("-inf")).view(len(renderings), width)
 
 
-def label_loss(labels: Float[Tensor, "B L"], targets: Float[Tensor, "B L"]) -> Float[Tensor, " B"]:
+def label_loss(
+    labels: Float[Tensor, "B L"], targets: Float[Tensor, "B L"], temperature: float = 1.0
+) -> Float[Tensor, " B"]:
     """Cross-entropy of a softmax over the labels with a target distribution, `[B]`.
 
-    With soft targets it is KL(target ‖ softmax) up to the target's own entropy.
+    With soft targets it is KL(target ‖ softmax) up to the target's own entropy. At a temperature T it is
+    T²·KL(softmax(log target / T) ‖ softmax(labels / T)) up to the softened target's entropy (Hinton et al.
+    2015; Schick & Schütze 2020, arXiv 2001.07676, section 3.3: T = 2).
     """
+    if temperature != 1.0:
+        softened = torch.softmax(targets.log() / temperature, dim=-1)
+        return temperature**2 * label_loss(labels / temperature, softened)
     log_p = torch.log_softmax(labels, dim=-1)
     return -(targets * log_p.masked_fill(targets == 0, 0.0)).sum(dim=-1)
+
+
+def hinge_loss(labels: Float[Tensor, "B L"], right: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
+    """Σ over wrong labels of max(0, 1 − score of the right one + score of this one), `[B]`.
+
+    Schick & Schütze 2020 (arXiv 2009.07118), section 3: words of several tokens.
+
+    Args:
+        labels: scores, log-probabilities up to a constant for each example; −inf where there is no label.
+        right: the right label of each.
+    """
+    correct = labels.gather(1, right[:, None])
+    margins = torch.relu(1.0 - correct + labels)
+    return margins.scatter(1, right[:, None], 0.0).sum(dim=-1)
 
 
 def token_loss(scores: Scores, z_loss: float) -> Float[Tensor, " C"]:

@@ -16,6 +16,7 @@ Knows modules and tensors, not methods.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -31,12 +32,12 @@ from softprompt.prompts.addition import Addition
 Layers = TypeVar("Layers", bound=nn.Module)
 
 
-class Reparametrisation(nn.Module):
+class Reparametrisation(nn.Module, ABC):
     """A network without input that gives the rows; its buffers stay frozen."""
 
+    @abstractmethod
     def forward(self) -> Float[Tensor, "P E"]:
         """The rows `[P, E]` in units of the embeddings' RMS."""
-        raise NotImplementedError
 
     def units(self) -> Mapping[str, float]:
         """The unit of each parameter that is not 1, by its name."""

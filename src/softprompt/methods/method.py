@@ -50,11 +50,11 @@ class Showing:
     """Solved examples of train in front of each question.
 
     Args:
-        k: how many.
+        k: how many; None: all of train, as many as fit.
         by: the same ones drawn at random, or the nearest ones of each question.
     """
 
-    k: int
+    k: int | None
     by: Literal["random", "similarity"]
 
 

@@ -7,7 +7,7 @@ is no question (Zhao et al. 2021, "Calibrate Before Use").
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -20,10 +20,10 @@ class PromptDesign(Method):
 
     name: ClassVar[str] = "prompt_design"
 
-    demonstrations: int = Field(
+    demonstrations: Annotated[int, Field(ge=0)] | Literal["all"] = Field(
         default=0,
-        ge=0,
-        description="solved examples of train at {demo}, or in front, evenly over the labels",
+        description="solved examples of train at {demo}, or in front, evenly over the labels; all: as "
+        "many as fit",
     )
     demonstrations_by: Literal["random", "similarity"] = Field(
         default="random",
@@ -50,7 +50,8 @@ class PromptDesign(Method):
     def shows(self) -> Showing | None:
         if not self.demonstrations:
             return None
-        return Showing(self.demonstrations, self.demonstrations_by)
+        count = None if self.demonstrations == "all" else self.demonstrations
+        return Showing(count, self.demonstrations_by)
 
     @property
     def calibrates(self) -> bool:

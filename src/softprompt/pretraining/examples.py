@@ -11,16 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from softprompt.data.corruption import Pair, mask_tokens
 from softprompt.errors import SettingsError
 from softprompt.pretraining.corpus import Mixture, Source, TokenFile
 from softprompt.pretraining.layouts import LAYOUTS, Batch, in_place
-from softprompt.pretraining.objectives import (
-    OBJECTIVES,
-    Pair,
-    Vocabulary,
-    mask_tokens,
-    raw_span_length,
-)
+from softprompt.pretraining.objectives import OBJECTIVES, Vocabulary, raw_span_length
 from softprompt.pretraining.settings import PretrainSettings
 
 

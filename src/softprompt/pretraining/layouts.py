@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from softprompt.pretraining.objectives import Flags, Ids, Masked, Pair, Vocabulary
+from softprompt.data.corruption import Flags, Ids, Masked, Pair
+from softprompt.pretraining.objectives import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from softprompt.data.corruption import Noise
 from softprompt.errors import SettingsError
 from softprompt.pretraining.layouts import LAYOUTS
-from softprompt.pretraining.objectives import OBJECTIVES, Noise
+from softprompt.pretraining.objectives import OBJECTIVES
 from softprompt.pretraining.preparation import PreparationSettings
 from softprompt.settings import Settings
 from softprompt.tuning.schedules import SCHEDULES

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from softprompt.data.corruption import Pair
 from softprompt.data.examples import Example
 from softprompt.data.registry import load_task
 from softprompt.errors import DataError
-from softprompt.pretraining.objectives import Pair
 from softprompt.pretraining.settings import TasksSettings
 
 

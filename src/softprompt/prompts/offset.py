@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softprompt.errors import PromptError
+from softprompt.prompts.pairs import check_floating, stored_pair
 
 LEFT, RIGHT = "offset.left", "offset.right"
 """The names of stored factors."""
@@ -43,10 +44,7 @@ class Offset:
                 f"offset: expected factors [S, r] and [r, E], got shapes {list(left.shape)} and "
                 f"{list(right.shape)}"
             )
-        if not (left.is_floating_point() and right.is_floating_point()):
-            raise PromptError(
-                f"offset: expected floating point numbers, got {left.dtype} and {right.dtype}"
-            )
+        check_floating("offset", left, right)
 
     @property
     def n_positions(self) -> int:
@@ -64,12 +62,8 @@ class Offset:
         Raises:
             PromptError: one of the two alone.
         """
-        given = [name for name in (LEFT, RIGHT) if name in tensors]
-        if not given:
-            return None
-        if len(given) == 1:
-            raise PromptError(f"offset: expected {LEFT} and {RIGHT}, got {given[0]} alone")
-        return cls(tensors[LEFT], tensors[RIGHT])
+        found = stored_pair(tensors, (LEFT, RIGHT), "offset")
+        return None if found is None else cls(*found)
 
 
 def stack_offsets(given: Sequence[Offset | None]) -> Float[Tensor, "N Smax E"] | None:

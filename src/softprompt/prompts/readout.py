@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from softprompt.errors import PromptError
+from softprompt.prompts.pairs import check_floating, stored_pair
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"
 """The names of stored class vectors."""
@@ -43,10 +44,7 @@ class Readout:
                 f"class vectors: expected a matrix [C, H] and a bias [C], got shapes "
                 f"{list(weight.shape)} and {list(bias.shape)}"
             )
-        if not (weight.is_floating_point() and bias.is_floating_point()):
-            raise PromptError(
-                f"class vectors: expected floating point numbers, got {weight.dtype} and {bias.dtype}"
-            )
+        check_floating("class vectors", weight, bias)
 
     @property
     def n_classes(self) -> int:
@@ -69,12 +67,8 @@ class Readout:
         Raises:
             PromptError: one of the two alone.
         """
-        given = [name for name in (WEIGHT, BIAS) if name in tensors]
-        if not given:
-            return None
-        if len(given) == 1:
-            raise PromptError(f"class vectors: expected {WEIGHT} and {BIAS}, got {given[0]} alone")
-        return cls(tensors[WEIGHT], tensors[BIAS])
+        found = stored_pair(tensors, (WEIGHT, BIAS), "class vectors")
+        return None if found is None else cls(*found)
 
 
 @dataclass(frozen=True, eq=False)

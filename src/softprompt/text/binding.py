@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, FreeText
+from softprompt.text.free_slot import sizing_field
 from softprompt.text.layout import Frame, check_frame
 from softprompt.text.spell import Rows, touches
 from softprompt.text.template import Answer, DecoderStart, Literal, Sep, Start, Template, parse
@@ -120,12 +121,15 @@ def _check_words(template: Template, answers: Answers) -> None:
 
 
 def _check_free_text(template: Template, frame: Frame, in_text: int) -> None:
-    """Free text can be generated only where nothing of the same sequence follows it."""
+    """Free text can be generated only where nothing of the same sequence follows it, or in masks whose
+    number is known."""
     if frame.family == "masked":
-        raise TemplateError(
-            "a masked backbone fills slots and cannot write free text; give label words or "
-            "candidates, or use an encoder-decoder or causal backbone"
-        )
+        sizing_field(template)
+        if frame.tokenizer.pad is None:
+            raise TemplateError(
+                "the tokenizer has no padding token, expected one: it ends a free text in masks"
+            )
+        return
     anywhere = frame.family == "encoder_decoder" and not frame.reconstructs and in_text
     if template.answers and not anywhere and not isinstance(template.parts[-1], Answer):
         raise TemplateError(

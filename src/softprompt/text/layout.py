@@ -1,21 +1,25 @@
-"""From a rendered example to what a network is asked: ids with learned rows among them, and what to
-read where.
+"""From a rendered example to what a network is asked: ids, learned rows among them, what to read where.
 
 One family, one rule: a masked model fills mask tokens, a causal model scores the answer and what
-follows it, an encoder-decoder answers in its decoder or fills sentinels.
-Knows ids only. A negative id −1−r stands for learned row r.
+follows it, an encoder-decoder answers in its decoder or fills sentinels. Knows ids only. A negative
+id −1−r stands for learned row r.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from softprompt.errors import TemplateError
 from softprompt.text.query import Query, Read, Source, Words
 from softprompt.text.render import Context, TokenPiece
 from softprompt.text.spell import Rows, StartTokens
 from softprompt.text.tokens import Encoding, Family, Tokenizer
+
+Masks = Literal["own", "longest"]
+"""Masks in a masked model's slot: as many as the candidate in it has tokens, or as the longest one has
+(Schick & Schütze 2020, arXiv 2009.07118, section 3.1: one row for all candidates, in training)."""
 
 BARE_SLOT = Context(0, "", "", False)
 """The slot of an encoder-decoder whose template leaves it out: the whole decoder."""
@@ -67,6 +71,7 @@ def lay_out(
     frame: Frame,
     *,
     final: bool = False,
+    masks: Masks = "own",
 ) -> tuple[Query, ...]:
     """The queries that score every candidate once.
 
@@ -75,9 +80,10 @@ def lay_out(
         decoder: token pieces of the decoder's, or None.
         candidates: ids for each answer slot.
         final: end a causal answer with the end token (free text).
+        masks: in a masked model's slots; other families have none.
     """
     if frame.family == "masked":
-        return _masked(main, candidates, frame)
+        return _masked(main, candidates, frame, masks)
     if frame.family == "causal":
         return _causal(main, candidates, frame, final)
     if not _slots(main):
@@ -131,21 +137,30 @@ def check_frame(main_slots: int, frame: Frame) -> None:
 
 
 def _masked(
-    main: Sequence[TokenPiece], candidates: Sequence[Words], frame: Frame
+    main: Sequence[TokenPiece], candidates: Sequence[Words], frame: Frame, masks: Masks
 ) -> tuple[Query, ...]:
-    """Candidates of the same lengths share one row: each slot holds as many masks as tokens."""
+    """Candidates of the same lengths share one row: each slot holds as many masks as tokens. With the
+    longest one's masks all share one row, and a shorter one reads the first of them."""
     mask = frame.tokenizer.mask
     assert mask is not None
+    sizes = [tuple(len(word) for word in words) for words in candidates]
+    if masks == "longest" and sizes:
+        sizes = [tuple(map(max, zip(*sizes, strict=True)))] * len(sizes)
     groups: dict[tuple[int, ...], list[int]] = {}
-    for number, words in enumerate(candidates):
-        groups.setdefault(tuple(len(word) for word in words), []).append(number)
+    for number, lengths in enumerate(sizes):
+        groups.setdefault(lengths, []).append(number)
     queries = []
     for lengths, members in groups.items():
         line = _line(main, frame, {slot: (mask,) * n for slot, n in enumerate(lengths)})
-        where = tuple(place for slot in range(len(lengths)) for place in line.places[slot])
-        reads = tuple(Read(n, where, tuple(t for w in candidates[n] for t in w)) for n in members)
+        reads = tuple(_filling(number, candidates[number], line) for number in members)
         queries.append(Query(line.ids, line.segments, reads))
     return tuple(queries)
+
+
+def _filling(number: int, words: Words, line: _Line) -> Read:
+    """Each token of a candidate at the mask that it would stand for."""
+    where = (p for slot, word in enumerate(words) for p in line.places[slot][: len(word)])
+    return Read(number, tuple(where), tuple(token for word in words for token in word))
 
 
 def _causal(
@@ -216,8 +231,8 @@ def _stems(lines: Sequence[_Line]) -> tuple[Query, ...]:
     reads: dict[tuple[int, ...], list[Read]] = {}
     segments: dict[tuple[int, ...], tuple[int, ...]] = {}
     for number, line in enumerate(lines):
-        first = line.places[0].start
-        places = [place for place in range(first, len(line.ids)) if line.ids[place] >= 0]
+        every = range(line.places[0].start, len(line.ids))
+        places = [place for place in every if line.ids[place] >= 0]
         stem = line.ids[: places[-1]] if places else line.ids
         read = Read(number, tuple(p - 1 for p in places), tuple(line.ids[p] for p in places))
         reads.setdefault(stem, []).append(read)
@@ -274,11 +289,10 @@ def _line(
     tokenizer = frame.tokenizer
     start = () if bare else tokenizer.start
     end = () if bare or frame.family == "causal" else tokenizer.end
-    ids: list[int] = list(head)
+    placed = any(isinstance(piece, StartTokens) for piece in pieces)
+    ids = [*head, *(() if placed else start)]
     segments: list[int] = []
     places: dict[int, range] = {}
-    if not any(isinstance(piece, StartTokens) for piece in pieces):
-        ids += start
     segment = 0
     for piece in pieces:
         if isinstance(piece, Encoding):

@@ -57,6 +57,7 @@ class Source:
         closing: the sentinel that ends the answer, where a decoder fills slots of the text.
         cut: tokens that did not fit and were cut.
         demonstrations: how many of them fitted.
+        masks: on a masked backbone, the positions of the masks that the answer is written into.
     """
 
     ids: tuple[int, ...]
@@ -65,3 +66,4 @@ class Source:
     closing: int | None = None
     cut: int = 0
     demonstrations: int = 0
+    masks: tuple[int, ...] = ()

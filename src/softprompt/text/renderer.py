@@ -14,54 +14,21 @@ from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, Classes, FreeText
 from softprompt.text.binding import check_binding, place_rows, read_joint, with_slot
 from softprompt.text.class_layout import check_rows_are_read, lay_out_classes
-from softprompt.text.layout import BARE_SLOT, Frame, continuation, lay_out
+from softprompt.text.draft import Attempt, Draft
+from softprompt.text.free_slot import SPARE, sizing_text, with_spare
+from softprompt.text.known_words import KnownWords
+from softprompt.text.layout import BARE_SLOT, Frame, Masks, continuation, lay_out
 from softprompt.text.query import Query, Source, Words
 from softprompt.text.render import (
     Context,
     TokenPiece,
     answer_ids,
     shorten,
-    token_count,
     tokenise_many,
 )
 from softprompt.text.rendering import Rendering, RenderSettings
 from softprompt.text.spell import Demonstration, Fields, Spelled, spell
 from softprompt.text.template import Template
-
-_REMEMBERED = 4096  # answers in context whose ids are kept
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An example spelled and tokenised, whether it fits or not."""
-
-    spelled: Spelled
-    main: tuple[TokenPiece, ...]
-    decoder: tuple[TokenPiece, ...] | None
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A draft with its answers, and how far it is from fitting.
-
-    Args:
-        words: each candidate's ids in context.
-        over: tokens too many in the main sequence, and in the decoder's.
-    """
-
-    draft: Draft
-    words: tuple[Words, ...]
-    over: tuple[int, int]
-    cut: int = 0
-    shown: int = 0
-
-    @property
-    def fits(self) -> bool:
-        return self.over == (0, 0)
-
-    @property
-    def tokens(self) -> int:
-        return token_count(self.draft.main) + token_count(self.draft.decoder or ())
 
 
 @dataclass
@@ -75,6 +42,7 @@ class Renderer:
         n_rows: learned rows that the method brings for each bare `{soft}`, or in front; 0: none,
             and soft slots are left out.
         settings: limit, separator and so on.
+        masks: how many stand in a masked model's slots.
     Raises:
         TemplateError: the template does not suit the family (no slot on a masked backbone, …).
     """
@@ -84,6 +52,7 @@ class Renderer:
     frame: Frame
     n_rows: int = 0
     settings: RenderSettings = field(default_factory=RenderSettings)
+    masks: Masks = "own"
 
     def __post_init__(self) -> None:
         self.template = with_slot(self.template, self.frame.family)
@@ -94,7 +63,7 @@ class Renderer:
         )
         if self.total_rows and isinstance(self.answers, Classes):
             check_rows_are_read(self.template, self.frame)
-        self._known: dict[tuple[Context, str], tuple[int, ...]] = {}
+        self._known = KnownWords(self.frame.tokenizer)
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Ids of a text that learned rows start from, tokenised as the beginning of a text."""
@@ -160,16 +129,23 @@ class Renderer:
         candidates: tuple[str, ...] | None = None,
         demonstrations: Sequence[Demonstration] = (),
         draft: Draft | None = None,
+        spare: int = 0,
     ) -> Rendering:
-        """The one query that scores one filling of the slots; a free text ends with its end token.
+        """The one query that scores one filling of the slots; a free text ends with its end token, in
+        masks with padding.
 
         The example is cut as `score` and `source` cut it, so that its length says nothing of the
         answer.
+
+        Args:
+            words: the filling.
+            spare: masks beyond its tokens, where `writes_in_masks`; the others as in `score`.
         """
         rivals = self._rivals(candidates)
         made = self._fit(fields, [words, *rivals], demonstrations, draft)
         main, decoder = made.draft.main, made.draft.decoder
-        queries = lay_out(main, decoder, made.words[:1], self.frame, final=self._is_free_text)
+        filling = self._padded(made.words[0], spare) if self.writes_in_masks else made.words[0]
+        queries = lay_out(main, decoder, [filling], self.frame, final=self._is_free_text)
         return Rendering(queries, (" ".join(words),), (0,), made.cut, made.shown)
 
     def source(
@@ -179,13 +155,19 @@ class Renderer:
         demonstrations: Sequence[Demonstration] = (),
         draft: Draft | None = None,
     ) -> Source:
-        """What a generator continues for this example.
+        """What a generator continues for this example, or the masks that it writes into.
 
         Raises:
-            TemplateError: a masked backbone, which fills slots and does not generate.
+            TemplateError: a masked backbone that ranks candidates, or does not know how many masks.
         """
+        if self.writes_in_masks:
+            made = self._fit(fields, [(sizing_text(self.template, fields),)], demonstrations, draft)
+            room = self._padded(made.words[0], SPARE)
+            (query,) = lay_out(made.draft.main, None, [room], self.frame)
+            found = Source(query.ids, query.segments, (), masks=query.reads[0].positions)
+            return replace(found, cut=made.cut, demonstrations=made.shown)
         if self.frame.family == "masked":
-            raise TemplateError("a masked backbone fills slots and cannot generate an answer")
+            raise TemplateError("a masked backbone ranks candidates and cannot generate them")
         made = self._fit(fields, self._rivals(candidates), demonstrations, draft)
         begun = continuation(made.draft.main, made.draft.decoder, self.frame)
         return replace(begun, cut=made.cut, demonstrations=made.shown)
@@ -205,6 +187,17 @@ class Renderer:
     # --- making it fit --------------------------------------------------------------------------
 
     @property
+    def writes_in_masks(self) -> bool:
+        """Whether free text is written into masks (`free_slot.py`)."""
+        return self.frame.family == "masked" and self._is_free_text
+
+    def _padded(self, words: Words, spare: int) -> Words:
+        pad, answers = self.frame.tokenizer.pad, self.answers
+        assert pad is not None
+        assert isinstance(answers, FreeText)
+        return with_spare(words, spare, pad, answers.max_tokens)
+
+    @property
     def _is_free_text(self) -> bool:
         return isinstance(self.answers, FreeText)
 
@@ -222,7 +215,8 @@ class Renderer:
         if self._is_classes:
             count = len(self.answers.labels(None))
             return (lay_out_classes(main, decoder, count, self.frame),)
-        return lay_out(main, decoder, words, self.frame, final=self._is_free_text)
+        final = self._is_free_text
+        return lay_out(main, decoder, words, self.frame, final=final, masks=self.masks)
 
     def _rivals(self, candidates: tuple[str, ...] | None) -> list[tuple[str, ...]]:
         """The words of all candidates, as far as they are known; class vectors have none."""
@@ -236,7 +230,7 @@ class Renderer:
         words: Sequence[tuple[str, ...]],
         demonstrations: Sequence[Demonstration],
         draft: Draft | None,
-    ) -> _Attempt:
+    ) -> Attempt:
         """As much as fits with the longest of `words`: demonstrations go first (the last one
         first), then the ends of fields.
 
@@ -244,7 +238,7 @@ class Renderer:
             TemplateError: it does not fit with every shortenable field cut to nothing.
         """
 
-        def showing(count: int) -> _Attempt:
+        def showing(count: int) -> Attempt:
             spelled = self._spell(fields, demonstrations[:count])
             return self._attempt(self._drafted([spelled])[0], words)
 
@@ -261,7 +255,7 @@ class Renderer:
             attempt = self._attempt(self._drafted([self._shortened(attempt)])[0], words)
         return replace(attempt, cut=max(1, before - attempt.tokens), shown=shown)
 
-    def _shortened(self, attempt: _Attempt) -> Spelled:
+    def _shortened(self, attempt: Attempt) -> Spelled:
         over_main, over_decoder = attempt.over
         draft = attempt.draft
         main, decoder = draft.spelled.main, draft.spelled.decoder
@@ -284,11 +278,11 @@ class Renderer:
         made = iter(tokenise_many(sequences, tokenizer, per_piece=per_piece))
         return [Draft(s, next(made), None if s.decoder is None else next(made)) for s in many]
 
-    def _attempt(self, draft: Draft, words: Sequence[tuple[str, ...]]) -> _Attempt:
+    def _attempt(self, draft: Draft, words: Sequence[tuple[str, ...]]) -> Attempt:
         main, decoder = draft.main, draft.decoder
         contexts = [p for p in (*main, *(decoder or ())) if isinstance(p, Context)] or [BARE_SLOT]
         ids = self._ids(contexts, words)
-        return _Attempt(draft, ids, self._over(main, decoder, ids))
+        return Attempt(draft, ids, self._over(main, decoder, ids))
 
     def _over(
         self,
@@ -303,7 +297,8 @@ class Renderer:
         if isinstance(self.answers, FreeText):
             words = (*words, ((0,) * self.answers.max_tokens,))
         longest = max(words, key=lambda each: sum(map(len, each)), default=((),))
-        (query,) = self._queries(main, decoder, [longest])
+        together = words if self.masks == "longest" else [longest]
+        (query,) = self._queries(main, decoder, together)
         over_main = max(0, len(query.ids) - limit)
         over_decoder = max(0, len(query.decoder or ()) - limit)
         if decoder is not None:
@@ -334,15 +329,4 @@ class Renderer:
     def _in(self, context: Context, words: Sequence[str]) -> list[tuple[int, ...]]:
         if self._is_free_text:
             return answer_ids(self.frame.tokenizer, context, words)
-        fresh = [word for word in dict.fromkeys(words) if (context, word) not in self._known]
-        if len(self._known) + len(fresh) > _REMEMBERED:
-            self._known.clear()
-            fresh = list(dict.fromkeys(words))
-        made = answer_ids(self.frame.tokenizer, context, fresh)
-        for word, ids in zip(fresh, made, strict=True):
-            if not ids:
-                raise TemplateError(
-                    f"the answer '{word}' has no tokens for this tokenizer, expected at least one"
-                )
-            self._known[context, word] = ids
-        return [self._known[context, word] for word in words]
+        return self._known.ids(context, words)

@@ -42,6 +42,10 @@ class Tokenizer(Protocol):
         """The unknown token, if there is one."""
 
     @property
+    def pad(self) -> int | None:
+        """The padding token, if there is one."""
+
+    @property
     def sentinels(self) -> tuple[int, ...]:
         """T5's <extra_id_0>, <extra_id_1>, … in order of use; empty elsewhere."""
 

@@ -20,10 +20,12 @@ from softprompt.data.metrics import PartScore, find_metric, hard
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import Evaluation, evaluate
-from softprompt.inference.scoring import Scores, label_loss, label_scores, token_loss
+from softprompt.inference.scoring import Scores
 from softprompt.methods.method import Learner, Staged
 from softprompt.tuning.alarms import Alarm, check_loss, check_predictions
-from softprompt.tuning.lessons import DevQuestions, Lesson, Lessons, render_alike
+from softprompt.tuning.auxiliary import Auxiliary, check_addition
+from softprompt.tuning.lessons import DevQuestions, Lesson, Lessons, Part, render_alike, text_length
+from softprompt.tuning.losses import Losses, divisor, needs_normaliser, summed_loss
 from softprompt.tuning.optimisers import (
     build,
     load_state_tensors,
@@ -44,6 +46,7 @@ class FitData:
         metrics: the task's metrics; the first one selects.
         labels: the task's labels.
         parts: how each task of a mixture is scored.
+        unlabelled: rows of the language-model loss; needed where `training.auxiliary` is on.
     """
 
     train: Sequence[Example]
@@ -51,6 +54,7 @@ class FitData:
     metrics: Sequence[str]
     labels: Sequence[str]
     parts: Mapping[str, PartScore] = field(default_factory=dict)
+    unlabelled: Sequence[Example] = ()
 
 
 class Fit:
@@ -104,8 +108,14 @@ class Fit:
             self._optimiser = build(
                 list(self.parameters.values()), settings.optimiser, backbone.rms
             )
-            lengths = [_text_length(example) for example in data.train]
+            lengths = [text_length(example) for example in data.train]
             self._plan = BatchPlan(lengths, settings.batch_size, seed, settings.order)
+        beside = settings.auxiliary
+        self._auxiliary: Auxiliary | None = None
+        if beside.on and self.parameters:
+            check_addition(learner.addition(), backbone)
+            rows = beside.per_example * settings.batch_size
+            self._auxiliary = Auxiliary(data.unlabelled, applied, beside, rows, seed, backbone)
 
     @property
     def applied(self) -> Applied:
@@ -126,48 +136,49 @@ class Fit:
                 self._lessons = other._lessons
             if render_alike(self._questions, other._questions):
                 self._questions = other._questions
+            if self._auxiliary is not None and other._auxiliary is not None:
+                self._auxiliary.render_with(other._auxiliary)
 
     # --- one step -----------------------------------------------------------------------------
 
     def draw(self) -> list[Lesson]:
-        """The lessons of the step about to be taken."""
+        """The lessons of the step about to be taken, the unlabelled ones last."""
         if isinstance(self.learner, Staged):
             self.learner.at(self.step)
         drawn = self._lessons.draw(self._plan.step(self.step))
         if self.step < self._plan.steps_per_epoch:  # an epoch draws every example once
             self.cut += sum(lesson.rendering.cut > 0 for lesson in drawn)
-        return drawn
-
-    def weight(self, lessons: Sequence[Lesson]) -> float:
-        """What the step's summed loss is divided by: its examples, or its answer tokens."""
-        if not self.needs_normaliser:
-            return float(len(lessons))
-        queries = [query for lesson in lessons for query in lesson.rendering.queries]
-        return float(sum(len(read.tokens) for query in queries for read in query.reads))
+        return drawn if self._auxiliary is None else [*drawn, *self._auxiliary.draw(self.step)]
 
     @property
-    def needs_normaliser(self) -> bool:
-        """Whether its loss is of log-probabilities over the vocabulary."""
-        return self._applied.objective.normalise == "vocabulary"
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of its loss."""
+        return ("loss",) if self._auxiliary is None else ("loss", "auxiliary_loss")
+
+    def divisor(self, part: Part, lessons: Sequence[Lesson]) -> float:
+        """What the summed loss of a part of a whole step is divided by."""
+        return divisor(self._applied.objective, part, lessons)
+
+    def share(self, part: Part) -> float:
+        """What a part's mean counts in the whole loss of a step."""
+        weight = self.settings.auxiliary.weight
+        return weight if part == "auxiliary_loss" else 1.0 - weight
+
+    def needs_normaliser(self, part: Part) -> bool:
+        """Whether a part's loss is of log-probabilities over the vocabulary."""
+        return needs_normaliser(self._applied.objective, part)
 
     def loss(self, scores: Scores, lessons: Sequence[Lesson]) -> Tensor:
-        """The summed loss of some of a step's lessons, a scalar."""
-        objective = self._applied.objective
-        if self.needs_normaliser:
-            return token_loss(scores, objective.z_loss).sum()
-        table = label_scores(scores, [lesson.rendering for lesson in lessons], objective.mean)
-        width = table.shape[1]
-        shares = [[*each.wanted, *[0.0] * (width - len(each.wanted))] for each in lessons]
-        wanted = torch.tensor(shares, device=table.device, dtype=table.dtype)
-        return label_loss(table, wanted).sum()
+        """The summed loss of some of a step's lessons of one part, a scalar."""
+        return summed_loss(self._applied.objective, scores, lessons)
 
-    def update(self, loss: float) -> dict[str, float]:
+    def update(self, losses: Losses) -> dict[str, float]:
         """Take the optimiser's step with the gradients that stand there.
 
         Args:
-            loss: the step's mean loss.
+            losses: the mean loss of each part of the step.
         Returns:
-            What the step's record holds: loss, learning rate, norm of the gradient.
+            What the step's record holds: losses, learning rate, norm of the gradient.
         Raises:
             RunError: the loss, a gradient or what came of them is not a number, or nothing that
                 is learned has an effect on the loss.
@@ -181,8 +192,9 @@ class Fit:
             raise RunError(f"{self._place}: nothing that is learned has an effect on the loss")
         norm = nn.utils.get_total_norm(gradients)
         length = float(norm)
-        if not math.isfinite(loss):
-            raise RunError(f"{self._place}: the loss is {loss}{_ADVICE}")
+        for part, loss in losses.items():
+            if not math.isfinite(loss):
+                raise RunError(f"{self._place}: the {part.replace('_', ' ')} is {loss}{_ADVICE}")
         if not math.isfinite(length):
             raise RunError(f"{self._place}: the gradient is not finite{_ADVICE}")
         if s.clip_norm is not None:
@@ -194,7 +206,7 @@ class Fit:
         if not bool(torch.stack([torch.isfinite(p).all() for p in parameters]).all()):
             raise RunError(f"{self._place}: the parameters are no longer finite{_ADVICE}")
         self.step += 1
-        return {"loss": loss, "learning_rate": rate, "gradient_norm": length}
+        return {**losses, "learning_rate": rate, "gradient_norm": length}
 
     def fail(self, reason: str) -> None:
         """Take no more steps; what was learned up to the last evaluation can still be chosen."""
@@ -336,12 +348,3 @@ class Fit:
 
 
 _ADVICE = ". Try a lower optimiser.learning_rate, or precision: float32"
-
-
-def _text_length(example: Example) -> int:
-    """A length to sort by, known without tokenising: UTF-8 bytes of all fields."""
-    total = 0
-    for value in example.fields.values():
-        texts = (value,) if isinstance(value, str) else value
-        total += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
-    return total

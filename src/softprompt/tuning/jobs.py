@@ -29,6 +29,7 @@ from softprompt.text.answers import (
     Slots,
     Verbalizer,
 )
+from softprompt.text.plain import PLAIN, plain_template
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 from softprompt.text.tokens import Family
@@ -48,10 +49,12 @@ class Job:
     """One fit to be made.
 
     Args:
-        task: with a train split; a dev split selects the step that is kept.
+        task: with a train split; a dev split selects the step that is kept; `training.auxiliary` needs a
+            split "unlabelled".
         method: its settings.
         seed: of initialisation, data order and dropout.
-        template: source; the task's own for the backbone's family where none is given.
+        template: source, or "plain" (`text/plain.py`); the task's own for the backbone's family where
+            none is given.
         words: label to word or words; the task's own, else the labels themselves.
         answers: what stands in the answer slot, instead of `words`.
         objective, training, render: settings; the method's own training defaults where none.
@@ -136,7 +139,9 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         seed=job.seed,
         applied=applied,
         learner=method.learner(scene, torch.Generator().manual_seed(job.seed)),
-        data=FitData(train, dev, task.metrics, task.labels, task.part_scores),
+        data=FitData(
+            train, dev, task.metrics, task.labels, task.part_scores, _unlabelled(task, job.settings)
+        ),
         settings=job.settings,
         backbone=backbone,
     )
@@ -145,15 +150,21 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
 def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
     """Everything that a fit's steps follow from, as JSON: what a resumed run must have in common."""
     task, render = job.task, applied.renderer.settings
+    settings, splits = job.settings, ["train", "dev"]
+    left_out = set(CHANGES_NO_STEP)
+    if settings.auxiliary.on:
+        splits.append("unlabelled")
+    else:
+        left_out.add("auxiliary")
     found = {
         "seed": job.seed,
         "method": {"name": job.method.name, **job.method.model_dump(mode="json")},
-        "training": job.settings.model_dump(mode="json", exclude=set(CHANGES_NO_STEP)),
+        "training": settings.model_dump(mode="json", exclude=left_out),
         "template": str(applied.renderer.template),
         "answers": applied.answers.to_json(),
         "objective": asdict(applied.objective),
         "render": asdict(render),
-        "data": {s: task.content_hash(s) for s in ("train", "dev") if s in task.split_names},
+        "data": {s: task.content_hash(s) for s in splits if s in task.split_names},
         "backbone": {"weights": backbone.identity.weights, "dtype": backbone.precision},
     }
     plain: dict[str, Any] = json.loads(json.dumps(found))
@@ -161,12 +172,14 @@ def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
 
 
 def job_template(job: Job, family: Family) -> Template:
-    """The job's template, or its task's for a family of backbones.
+    """The job's template, or its task's for a family of backbones; `plain` is made of the fields.
 
     Raises:
         SettingsError: neither has one.
         TemplateError: it cannot be read.
     """
+    if job.template == PLAIN:
+        return plain_template(job.task.fields, family)
     source = job.template or job.task.template_for(family)
     if not source and job.task.templates:
         families = " or ".join(name.replace("_", "-") for name in job.task.templates)
@@ -291,6 +304,24 @@ def labelled(task: Task, split: str) -> list[Example]:
     if bare is not None:
         raise SettingsError(f"task '{task.name}', split '{split}': example {bare} has no target")
     return examples
+
+
+def _unlabelled(task: Task, settings: TrainingSettings) -> list[Example]:
+    """The rows of the language-model loss; none where it is off.
+
+    Raises:
+        SettingsError: the task has none.
+    """
+    if not settings.auxiliary.on:
+        return []
+    rows = task.examples("unlabelled") if "unlabelled" in task.split_names else []
+    if not rows:
+        raise SettingsError(
+            f"training.auxiliary.weight: {settings.auxiliary.weight} needs unlabelled rows, and task "
+            f"'{task.name}' has no split 'unlabelled'; give it one (in a run file the key `unlabelled`, in "
+            "Python `unlabelled=` or `task.with_splits(unlabelled=rows)`), or leave the weight 0"
+        )
+    return rows
 
 
 def _texts(examples: Sequence[Example]) -> list[str]:

@@ -5,8 +5,9 @@ Knows renderings and targets, not models, batches or steps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from softprompt.data.examples import Example, Target
 from softprompt.data.metrics import hard
@@ -15,8 +16,11 @@ from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import gold
 from softprompt.inference.questions import Question, questions
 from softprompt.text.answers import FreeText, Poles
-from softprompt.text.renderer import Draft
+from softprompt.text.draft import Draft
 from softprompt.text.rendering import Rendering
+
+Part = Literal["loss", "auxiliary_loss"]
+"""Which loss of a step a lesson counts in, as its record names it: the fit's own, or that of unlabelled rows."""
 
 KEPT_TOKENS = 2_000_000
 """Rendered tokens that are kept, some 100 MB; what is beyond is rendered anew when drawn."""
@@ -28,12 +32,17 @@ class Lesson:
 
     Args:
         rendering: all its candidates for a softmax over labels; the gold one alone for token
-            cross-entropy.
+            cross-entropy; what is hidden of an unlabelled one.
         wanted: the share of each label; empty for token cross-entropy.
+        part: which loss of the step it counts in.
     """
 
     rendering: Rendering
     wanted: tuple[float, ...] = ()
+    part: Part = "loss"
+
+
+Make = Callable[[Example, Applied, Draft | None], Lesson]
 
 
 class Lessons:
@@ -43,12 +52,18 @@ class Lessons:
         examples: the training set.
         applied: template, answers and objective.
         kept_tokens: how many rendered tokens are kept in memory.
+        make: an example's lesson from itself, `applied` and its draft; `lesson` by default.
     """
 
     def __init__(
-        self, examples: Sequence[Example], applied: Applied, kept_tokens: int = KEPT_TOKENS
+        self,
+        examples: Sequence[Example],
+        applied: Applied,
+        kept_tokens: int = KEPT_TOKENS,
+        make: Make | None = None,
     ):
         self.examples, self.applied, self._left = examples, applied, kept_tokens
+        self.make: Make = make or lesson
         self._kept: dict[int, Lesson] = {}
 
     def draw(self, indices: Sequence[int]) -> list[Lesson]:
@@ -60,7 +75,7 @@ class Lessons:
         fresh = [index for index in dict.fromkeys(indices) if index not in self._kept]
         drafts = self.applied.drafts(self.examples[index] for index in fresh)
         made = {
-            index: lesson(self.examples[index], self.applied, draft)
+            index: self.make(self.examples[index], self.applied, draft)
             for index, draft in zip(fresh, drafts, strict=True)
         }
         for index, one in made.items():
@@ -121,10 +136,15 @@ def lesson(example: Example, applied: Applied, draft: Draft | None = None) -> Le
         raise DataError(f"example {example.id} has no target, so nothing can be learned from it")
     if applied.objective.normalise == "vocabulary":
         return Lesson(applied.render_gold(example, gold_words(example, applied), draft))
-    rendering = applied.render(example, draft)
+    rendering = applied.render_lesson(example, draft)
     shares = target_shares(example.target, rendering.labels, applied)
     if shares is None:
         raise _no_answer(example, rendering.labels)
+    if applied.objective.loss == "hinge" and max(shares) < 1.0:
+        raise DataError(
+            f"example {example.id}: its target is a distribution, and objective.loss: hinge needs the one "
+            "right label; use loss: cross_entropy"
+        )
     return Lesson(rendering, shares)
 
 
@@ -173,3 +193,12 @@ def _no_answer(example: Example, labels: Sequence[str]) -> DataError:
         f"example {example.id}: target '{shown}' is none of its possible answers: "
         f"{', '.join(labels)}"
     )
+
+
+def text_length(example: Example) -> int:
+    """A length to sort by, known without tokenising: UTF-8 bytes of all fields."""
+    total = 0
+    for value in example.fields.values():
+        texts = (value,) if isinstance(value, str) else value
+        total += sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+    return total

@@ -26,7 +26,8 @@ from softprompt.prompts.addition import stacked
 from softprompt.tuning.budget import Budget
 from softprompt.tuning.checkpoints import Checkpoint, checkpoint_folder, read, recover, write
 from softprompt.tuning.fit import Fit
-from softprompt.tuning.lessons import Lesson
+from softprompt.tuning.lessons import Lesson, Part
+from softprompt.tuning.losses import Losses
 from softprompt.tuning.trackers import JsonlTracker, TensorBoardTracker, Tracker
 
 Report = Callable[[Fit, Mapping[str, Any]], None]
@@ -87,32 +88,33 @@ class Loop:
         for number in active:
             self.report(self.fits[number], {"step": self.fits[number].step, **records[number]})
 
-    def _take(self, fit: Fit, loss: float) -> dict[str, Any]:
+    def _take(self, fit: Fit, losses: Losses) -> dict[str, Any]:
         """A fit's own step; its record, or why it failed."""
         try:
-            record: dict[str, Any] = fit.update(loss)
+            record: dict[str, Any] = fit.update(losses)
             if fit.due():
                 record |= fit.look()
         except MemoryShortage:  # says nothing of the fit
             raise
         except RunError as error:
             fit.fail(f"{error}{self._where_kept()}")
-            return {"loss": loss, "failure": fit.failure}
+            return {**losses, "failure": fit.failure}
         return record
 
     # --- gradients ----------------------------------------------------------------------------
 
-    def backward(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, float]:
-        """Put the gradient of every fit's own mean loss in place; returns those losses."""
+    def backward(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, Losses]:
+        """Put the gradient of every fit's own mean loss in place; returns its parts, each a mean."""
         shared = [number for number in lessons if not self.fits[number].settings.dropout]
         alone = [[number] for number in lessons if self.fits[number].settings.dropout]
-        losses: dict[int, Tensor] = {}
+        losses: dict[int, dict[Part, Tensor]] = {}
         for group in [shared, *alone] if shared else alone:
             losses |= self._in_memory({number: lessons[number] for number in group})
-        values = torch.stack([losses[number] for number in lessons]).tolist()
-        return dict(zip(lessons, values, strict=True))
+        values = torch.stack([mean for n in lessons for mean in losses[n].values()]).tolist()
+        ready = iter(values)  # all of them at once: a device is waited for once
+        return {number: {part: next(ready) for part in losses[number]} for number in lessons}
 
-    def _in_memory(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, Tensor]:
+    def _in_memory(self, lessons: Mapping[int, Sequence[Lesson]]) -> dict[int, dict[Part, Tensor]]:
         """Gradients of fits that share batches, begun again in smaller parts where they do not fit."""
         fits = [self.fits[number] for number in lessons]
         budget = self.budgets[_sharing(next(iter(lessons)), fits[0])]
@@ -129,12 +131,17 @@ class Loop:
 
     def _accumulate(
         self, lessons: Mapping[int, Sequence[Lesson]], budget: Budget
-    ) -> dict[int, Tensor]:
+    ) -> dict[int, dict[Part, Tensor]]:
         """Run the lessons of some fits in shared micro-batches."""
         fits = [self.fits[number] for number in lessons]
-        weights = [fit.weight(own) for fit, own in zip(fits, lessons.values(), strict=True)]
+        divisors = [
+            {part: fit.divisor(part, own) for part in fit.parts}
+            for fit, own in zip(fits, lessons.values(), strict=True)
+        ]
         rows = [(n, lesson) for n, own in enumerate(lessons.values()) for lesson in own]
-        losses = [torch.zeros((), device=self.backbone.device) for _ in fits]
+        losses = [
+            {part: torch.zeros((), device=self.backbone.device) for part in own} for own in divisors
+        ]
         lengths = [lesson.rendering.length for _, lesson in rows]
         for batch in micro_batches(lengths, budget.positions, self._part_cost(fits)):
             chosen = [rows[place] for place in sorted(batch)]
@@ -142,18 +149,20 @@ class Loop:
             additions = [fit.learner.addition() for fit in fits]
             prompts = stacked(additions)
             owners, renderings = [n for n, _ in chosen], [lesson.rendering for _, lesson in chosen]
-            full = any(fits[n].needs_normaliser for n in set(owners))
+            kinds = [(n, lesson.part) for n, lesson in chosen]
+            full = any(fits[n].needs_normaliser(part) for n, part in set(kinds))
             model, longest = self.backbone.model, max(lengths[place] for place in batch)
             with budget.counting(model, len(batch), longest):
                 scores = score(self.backbone, prompts, renderings, owners, normalised=full)
             parts: list[Tensor] = []
-            for n, first, last in _spans(owners):
+            for (n, part), first, last in _spans(kinds):
                 own = [lesson for _, lesson in chosen[first:last]]
-                part = scores.of_examples(renderings, first, last)
-                parts.append(fits[n].loss(part, own) / weights[n])
-                losses[n] = losses[n] + parts[-1].detach()
+                mean = fits[n].loss(scores.of_examples(renderings, first, last), own)
+                mean = mean / divisors[n][part]
+                losses[n][part] = losses[n][part] + mean.detach()
+                parts.append(fits[n].share(part) * mean)
             # A part that is not a number leaves the others' gradients as they are: rows are
-            # independent of each other, and each part's own gradient is 1.
+            # independent of each other, and each part's own gradient is its share, 1 or less.
             total = torch.stack(parts).sum()
             if total.requires_grad:
                 total.backward()  # type: ignore[no-untyped-call]
@@ -253,7 +262,7 @@ def _budgets(fits: Sequence[Fit]) -> dict[str, Budget]:
     return {name: Budget(budgets) for name, budgets in given.items()}
 
 
-def _spans(values: Sequence[int]) -> Iterator[tuple[int, int, int]]:
+def _spans(values: Sequence[tuple[int, Part]]) -> Iterator[tuple[tuple[int, Part], int, int]]:
     """(value, first, last + 1) of each run of equal values."""
     for value, places in groupby(range(len(values)), key=values.__getitem__):
         run = list(places)

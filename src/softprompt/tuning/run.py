@@ -90,7 +90,8 @@ def fit(
         task: with a train split; a dev split selects the step that is kept.
         method: for example `PromptTuning(length=20)`.
         seed: of initialisation, data order and dropout; the same seed gives the same prompt.
-        template: the task's own for the backbone's family where none is given.
+        template: its source; "plain" for the fields alone; the task's own for the backbone's family
+            where none is given.
         words: label to word or words; the task's own where none are given.
         answers: instead of `words`.
         objective: how candidates are scored and trained, and how a prediction is made.
@@ -212,14 +213,10 @@ def _prompt(
         answers=applied.answers.to_json(),
         objective=asdict(applied.objective),
         task={
-            "name": task.name,
-            "fields": list(task.fields),
-            "kind": task.kind,
-            "labels": list(task.labels),
-            "language": task.language,
-            "source": task.source,
+            **task.facts,
             "train_hash": task.content_hash("train"),
             "train_rows": len(fit.data.train),
+            **_unlabelled(task, fit),
             **({} if applied.shots is None else {"demonstrations": applied.shots.to_json()}),
         },
         backbone=backbone.identity,
@@ -238,6 +235,16 @@ def _prompt(
         backbone_parameters=backbone.n_parameters,
         weights=job.method.weights(backbone, fit.parameters) if fit.settings.keep_weights else None,
     )
+
+
+def _unlabelled(task: Task, fit: Fit) -> dict[str, Any]:
+    """Which rows the language-model loss had, where there was one."""
+    if not fit.settings.auxiliary.on:
+        return {}
+    return {
+        "unlabelled_hash": task.content_hash("unlabelled"),
+        "unlabelled_rows": len(fit.data.unlabelled),
+    }
 
 
 def _scores(job: Job, fit: Fit, evaluations: Mapping[str, Evaluation]) -> list[dict[str, Any]]:

@@ -17,6 +17,33 @@ def _budget(value: Any) -> Any:
     raise ValueError("expected a whole number from 1, or auto")
 
 
+class AuxiliarySettings(Settings):
+    """The language-model loss on the task's unlabelled rows, put through the same template (PET)."""
+
+    weight: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="α: the loss is (1 − α) · labelled + α · language model (PET: 1e-4); 0: off",
+    )
+    per_example: int = Field(
+        default=3, ge=1, description="unlabelled rows for each labelled one of a step"
+    )
+    rate: float = Field(
+        default=0.15,
+        gt=0,
+        lt=1,
+        allow_inf_nan=False,
+        description="share of the text's tokens that is hidden; a causal backbone says them all",
+    )
+
+    @property
+    def on(self) -> bool:
+        """Whether there is such a loss."""
+        return self.weight > 0
+
+
 class TrainingSettings(Settings):
     """How long, with what, and what is kept."""
 
@@ -34,6 +61,10 @@ class TrainingSettings(Settings):
     )
     optimiser: OptimiserSettings = Field(
         default_factory=OptimiserSettings, description="adafactor at 3 % of the embeddings' RMS"
+    )
+    auxiliary: AuxiliarySettings = Field(
+        default_factory=AuxiliarySettings,
+        description="language-model loss on unlabelled rows beside the labelled ones",
     )
     evaluate_every: int = Field(default=100, ge=1, description="steps between evaluations on dev")
     checkpoint_every: int = Field(

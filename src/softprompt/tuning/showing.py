@@ -44,7 +44,7 @@ def show(showing: Showing, applied: Applied, train: Sequence[Example], seed: int
     """The same prompt, with demonstrations out of train.
 
     Args:
-        showing: how many, and which.
+        showing: how many, and which; all are `POOL` rows at most, drawn evenly over the labels.
         train: labelled.
         seed: of which are drawn, and their order.
     Raises:
@@ -52,10 +52,11 @@ def show(showing: Showing, applied: Applied, train: Sequence[Example], seed: int
     Warns:
         UserWarning: it leaves no room for all of them.
     """
-    if len(train) < showing.k:
+    k = min(len(train), POOL) if showing.k is None else showing.k
+    if len(train) < k:
         raise SettingsError(
-            f"method.demonstrations: {showing.k} of a train split of {len(train)} rows; expected "
-            "fewer"
+            f"method.demonstrations: {k} of a train split of {len(train)} rows; expected at most "
+            "so many, or all"
         )
     if showing.by == "similarity" and (
         applied.objective.pmi or applied.objective.calibration == "contextual"
@@ -66,13 +67,13 @@ def show(showing: Showing, applied: Applied, train: Sequence[Example], seed: int
         )
     shots: Shots
     if showing.by == "random":
-        chosen = balanced(train, showing.k, seed)
+        chosen = balanced(train, k, seed)
         shots = FixedShots(tuple(_solved(example, applied) for example in chosen))
     else:
         pool = train if len(train) <= POOL else balanced(train, POOL, seed)
-        shots = NearestShots(tuple(_solved(example, applied) for example in pool), showing.k)
+        shots = NearestShots(tuple(_solved(example, applied) for example in pool), k)
     shown = replace(applied, shots=shots)
-    _check_room(shown, showing.k, train[:LOOKED_AT])
+    _check_room(shown, k, train[:LOOKED_AT])
     return shown
 
 
@@ -89,7 +90,8 @@ def _check_room(applied: Applied, k: int, examples: Sequence[Example]) -> None:
             "beside the question; shorten the template or the texts, or use a backbone with more "
             "positions"
         )
-    if fit < k:
+    offered = statistics.mean(len(applied.shown(example)) for example in examples)
+    if fit < offered:  # of all the nearest an example is offered one less, itself
         warnings.warn(
             f"of {k} demonstrations {fit:.1f} fit on average into {limit} positions; the others are "
             "left out",

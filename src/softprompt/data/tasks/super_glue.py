@@ -10,7 +10,7 @@ from typing import Any
 
 from softprompt.data.tasks.entry import Form, TaskEntry, TaskFile, asked
 from softprompt.data.tasks.glue import T5, t5
-from softprompt.data.tasks.unfolding import copa, multirc, record, wsc, wsc_t5
+from softprompt.data.tasks.unfolding import copa, copa_both, multirc, record, wsc, wsc_t5
 from softprompt.data.tasks.wording import ENTAILMENT_EN, NLI_EN, YES_NO
 
 NOTE = "test is the validation file (the official test set has no labels); dev out of train"
@@ -47,6 +47,11 @@ def _super(name: str, folder: str, dev_fraction: float = 0.1, **more: Any) -> Ta
         **more,
     )
 
+
+COPA = asked(
+    '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector} {mask}.',
+    '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector}',
+)
 
 SUPER_GLUE = (
     _super(
@@ -85,12 +90,13 @@ SUPER_GLUE = (
         candidates="candidates",
         unfold=copa,
         metrics=("accuracy",),
-        **asked(
-            '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector} '
-            "{mask}.",
-            '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector}',
-        ),
+        **COPA,
         forms={
+            "both": Form(
+                **COPA,
+                source=f"{PET}, released code: train has every row in both orders of its choices",
+                unfold=copa_both,
+            ),
             "t5": t5(
                 "copa",
                 "choice1",
@@ -101,7 +107,7 @@ SUPER_GLUE = (
                 kind="label",
                 target="label",
                 labels={"0": "choice1", "1": "choice2"},
-            )
+            ),
         },
     ),
     _super(
@@ -196,6 +202,17 @@ SUPER_GLUE = (
             "t5": Form(
                 "wsc: {marked}",
                 source=f"{T5}; section 2.1 for generation and its scoring",
+                kind="text",
+                target="referent",
+                metrics=("wsc",),
+                unfold=wsc_t5,
+            ),
+            "span": Form(
+                **asked(
+                    "{marked} The pronoun '*{pronoun}*' refers to {mask:span}.",
+                    "{marked} The pronoun '*{pronoun}*' refers to",
+                ),
+                source=f"{PET}: the span is written, train has the true rows",
                 kind="text",
                 target="referent",
                 metrics=("wsc",),

@@ -30,6 +30,20 @@ def copa(row: Row, split: str) -> Iterable[Row]:
     return [made]
 
 
+def copa_both(row: Row, split: str) -> Iterator[Row]:
+    """COPA with every row of train in both orders of its choices (PET's code); the two are one group,
+    which no dev split parts."""
+    if split != "train":
+        yield from copa(row, split)
+        return
+    for number, (one, other) in enumerate((("choice1", "choice2"), ("choice2", "choice1"))):
+        turned = {**row, "choice1": row[one], "choice2": row[other]}
+        if "label" in row:
+            turned["label"] = abs(number - int(row["label"]))
+        for made in copa(turned, split):
+            yield {**made, "pair": str(row["idx"])}
+
+
 def multirc(row: Row, split: str) -> Iterator[Row]:
     """MultiRC: one row per answer; `group` is its question."""
     for number, question in enumerate(row["passage"]["questions"]):
