@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from softprompt.data.mixture import mix_tasks
     from softprompt.data.registry import load_task
     from softprompt.data.task import Task
+    from softprompt.data.tasks.patterns import patterns_of
     from softprompt.errors import SoftpromptError, UsageError
     from softprompt.inference.evaluate import Evaluation, evaluate
     from softprompt.inference.objective import ObjectiveSettings
@@ -122,6 +123,7 @@ _HOMES = {
     "mix_tasks": "data.mixture",
     "nearest_words": "analysis.neighbours",
     "parse_template": "text.template",
+    "patterns_of": "data.tasks.patterns",
     "pretrain": "pretraining.run",
     "read_run": "recipes.run_file",
     "shipped_models": "backbones.shipped",
@@ -184,6 +186,7 @@ __all__ = [
     "mix_tasks",
     "nearest_words",
     "parse_template",
+    "patterns_of",
     "pretrain",
     "read_run",
     "shipped_models",

@@ -51,3 +51,9 @@ def test_a_task_whose_files_are_missing_is_shown_and_explained(
     whole = softprompt("show", "glue/rte", "--data", str(write_all(tmp_path)))
     assert "form" in whole.out
     assert "test: 8 rows" in whole.out
+
+
+def test_a_task_shows_its_patterns_and_the_page_counts_them(softprompt: Command) -> None:
+    shown = softprompt("show", "softprompt/reviews-zh").out
+    assert "{mask}评！{text} ← 差 / 好" in shown
+    assert "4 patterns" in next(line for line in page().splitlines() if "`yelp_review`: " in line)

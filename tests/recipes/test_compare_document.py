@@ -8,7 +8,7 @@ import pytest
 
 from softprompt.cli.main import main
 from softprompt.recipes.compare_file import BackboneEntry, TaskEntry
-from softprompt.recipes.comparison_plan import METHOD_KEYS
+from softprompt.recipes.comparison_rows import METHOD_KEYS
 from tests.conftest import ROOT
 from tests.test_documents import blocks, commands
 

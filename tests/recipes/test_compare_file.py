@@ -122,6 +122,15 @@ def test_a_method_may_vary_by_itself(here: Path) -> None:
     ]
 
 
+def test_a_rows_name_has_no_folders_of_this_machine(here: Path) -> None:
+    given = {"name": "spot", "sources": ["runs/sst2/prompt", "runs/mnli", "rte.npy"]}
+    found = plan(read(here, methods=[given, {**given, "vary": {"target": ["runs/me"]}}]))
+    assert [row.label for row in found.rows[:2]] == [
+        'SPoT (sources=["sst2", "mnli", "rte.npy"])',
+        'SPoT (sources=["sst2", "mnli", "rte.npy"]), target=me',
+    ]
+
+
 def test_each_seed_may_draw_its_own_split(here: Path) -> None:
     cell = cells(here, split_seed_with_seed=True)["mine", "prompt tuning"]
     seeds = [

@@ -22,6 +22,7 @@ from softprompt.recipes.train import train
 from softprompt.recipes.watching import Fact, Progress
 from softprompt.settings import to_yaml
 from tests.small_runs import BAD, GOOD, write_reviews
+from tests.tiny_models import save_checkpoint
 
 TASK = {"train": "reviews.csv", "test": "held.csv", "fields": ["review"], "target": "mood"}
 
@@ -224,6 +225,31 @@ def test_what_is_refused_or_fails_is_a_row_and_the_others_go_on(tmp_path: Path, 
     report = (comparison.folder / "report.md").read_text(encoding="utf-8")
     assert "| no slot | refused |" in report
     assert "What was not run" in report
+
+
+def test_a_method_may_have_the_plain_template(tmp_path: Path, bert: Path) -> None:
+    head = {"name": "classification_head", "training": {"keep_weights": True}}
+    methods = [{**head, "label": "plain", "template": "plain"}, {**head, "label": "cloze"}]
+    given = settings(tmp_path, bert, methods=methods, baselines=[], seeds=[0])
+    comparison = compare(given)
+    templates = []
+    for label in ("plain", "cloze"):
+        assert found(comparison, label).tested
+        place = comparison.folder / f"cells/bert/reviews/{label}/prompt/prompt.json"
+        templates.append(json.loads(place.read_text(encoding="utf-8"))["template"])
+    assert templates == ["{mask}{review}", "{review} It was {mask}."]
+
+
+def test_a_refusal_does_not_say_the_rows_name_twice(tmp_path: Path) -> None:
+    model = save_checkpoint("t5-1.1", tmp_path / "t5")
+    told = Told()
+    template, methods = "{review} It was", ["bitfit", {"name": "prompt_tuning", "length": 2}]
+    given = settings(tmp_path, model, template=template, methods=methods, baselines=[], seeds=[0])
+    comparison = compare(given, told)
+    (note,) = [note for note in told.notes if "refused" in note]
+    assert note.startswith("cell 1 of 2: BitFit on reviews, t5: refused: ")
+    assert "bitfit" not in note
+    assert "has no biases to train" in (found(comparison, "BitFit").refused or "")
 
 
 def test_nothing_that_can_be_run_is_an_error(tmp_path: Path, bert: Path) -> None:

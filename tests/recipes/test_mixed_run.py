@@ -215,9 +215,9 @@ def test_a_comparison_has_a_table_for_each_task(files: Path, t5: Path) -> None:
     Path("compare.yaml").write_text(to_yaml(given), encoding="utf-8")
     tables = leave(compare(read_compare(Path("compare.yaml"))))
     names = [one.compared.task for one in tables]
-    assert names == [f"both: {name}" for name in MIXED]
-    assert [one.metric for one in tables] == ["accuracy", "multirc_f1a"]
-    for table, name in zip(tables, MIXED, strict=True):
+    assert names == ["both", *(f"both: {name}" for name in MIXED)]
+    assert [one.metric for one in tables] == ["task_mean", "accuracy", "multirc_f1a"]
+    for table, name in zip(tables[1:], MIXED, strict=True):
         assert table.table is not None
         alone = load_task(name, files)
         assert table.table.n == len(alone.examples("test"))
@@ -227,4 +227,8 @@ def test_a_comparison_has_a_table_for_each_task(files: Path, t5: Path) -> None:
     with Path("compared/results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     means = {row["row"]: row["value"] for row in rows if row["metric"] == "task_mean"}
+    assert tables[0].table is not None
+    for row in tables[0].table.rows:
+        assert row.spread.mean == pytest.approx(float(means[row.name]))
+        assert row.interval is not None
     assert set(means) >= {"full tuning"}

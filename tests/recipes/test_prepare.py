@@ -38,6 +38,31 @@ def test_a_named_task_is_asked_as_suits_the_family(
     assert own.first.template == "{text}：{mask}"
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2", "t5-1.1"])
+def test_plain_reads_the_text_alone_directly_behind_the_start_or_at_its_end(
+    here: Path, tmp_path: Path, name: str
+) -> None:
+    folder = save_checkpoint(name, tmp_path / name)
+    given = {"template": "plain", "words": None, "method": {"name": "classification_head"}}
+    prepared = prepare(settings(here, folder, **given))
+    applied, backbone = prepared.first.applied, prepared.backbone
+    example = prepared.task.examples("train")[0]
+    (query,) = applied.render(example).queries
+    own = backbone.tokenizer
+    text = own.encode(str(example.fields["review"]), continues=False).ids
+    places = {read.positions for read in query.reads}
+    if name == "bert":
+        assert query.ids == (*own.start, own.mask, *text, *own.end)
+        assert places == {(len(own.start),)}
+    elif name == "gpt2":
+        assert query.ids == (*own.start, *text)
+        assert places == {(len(query.ids) - 1,)}
+    else:
+        assert query.ids == (*text, *own.end)
+        assert places == {(0,)}
+    assert len(query.reads) == 2
+
+
 def test_words_of_named_slots_are_given_by_name(here: Path, bert: Path) -> None:
     words = {
         "positive": {"what": "great", "how": "very"},

@@ -155,7 +155,7 @@ def test_names_are_different_and_safe_as_file_names(
         ({"method.length": []}, "'sweep.method.length': expected a list of one or more values"),
         ({"method.length": 5}, "'sweep.method.length': expected a list of one or more values, got 5"),
         ({"method": {"length": [5]}}, "'sweep.method': expected a list of values; an inner key"),
-        ({"method.length": [5, 0]}, "sweep.method.length, value 0: 'method.length': Input should"),
+        ({"method.length": [5, 0]}, "sweep.method.length, value 0: 'method.length': expected at least 1, got 0"),
         ({"method.lenght": [5]}, "unknown key 'method.lenght'; did you mean 'length'?"),
         ({"metod.length": [5]}, "sweep: unknown key 'metod.length'; did you mean 'method.length'?"),
         ({"training.steps": ["many"]}, "sweep.training.steps, value many: training: 'steps'"),

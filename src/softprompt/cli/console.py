@@ -91,9 +91,9 @@ class Console:
         self._words, self._show_facts = words, facts
         self._terminal = sys.stdout.isatty() if terminal is None else terminal
         self._bar: Any = None
-        self._tasks: dict[int, TaskID] = {}
-        self._began: dict[int, tuple[float, int]] = {}
-        self._dev: dict[int, float] = {}
+        self._tasks: dict[tuple[int, str], TaskID] = {}
+        self._began: dict[tuple[int, str], tuple[float, int]] = {}
+        self._dev: dict[tuple[int, str], float] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -129,14 +129,14 @@ class Console:
             warn(message, self._words["warning"])
 
     def progress(self, progress: Progress) -> None:
-        number = progress.fit
+        key = progress.fit, progress.name  # fits of a recipe follow one another under one number
         now = time.monotonic()
-        began, first = self._began.setdefault(number, (now, progress.step))
+        began, first = self._began.setdefault(key, (now, progress.step))
         done = progress.step - first
         rate = done * progress.examples / (now - began) if done and now > began else None
         dev = progress.record.get("dev")
         if dev is not None:
-            self._dev[number] = dev[progress.metric]
+            self._dev[key] = dev[progress.metric]
         figures = self._figures(progress, rate)
         if self._terminal:
             self._draw(progress, figures)
@@ -145,16 +145,17 @@ class Console:
         if dev is not None or progress.step % every == 0 or progress.step == progress.steps:
             seconds = (progress.steps - progress.step) * (now - began) / done if done else None
             left = f"  {clock(seconds)} {self._words['left']}" if seconds is not None else ""
-            name = f"{progress.name}, " if number or progress.name != "seed 0" else ""
+            name = f"{progress.name}, " if progress.fit or progress.name != "seed 0" else ""
             step = f"{self._words['step']} {progress.step}/{progress.steps}"
             self._line(f"{name}{step}  {figures}{left}")
 
     def _figures(self, progress: Progress, rate: float | None) -> str:
         words = self._words
         parts = [f"{words['loss']} {progress.record['loss']:.4f}"]
-        if progress.fit in self._dev:
+        best = self._dev.get((progress.fit, progress.name))
+        if best is not None:
             metric = words.get(progress.metric, progress.metric)
-            parts.append(f"{words['dev']} {metric} {self._dev[progress.fit]:.3f}")
+            parts.append(f"{words['dev']} {metric} {best:.3f}")
         if rate is not None:
             parts.append(f"{rate:,.0f} {words['rate']}")
         return "  ".join(parts)
@@ -163,11 +164,14 @@ class Console:
         if self._bar is None:
             self._bar = self._new_bar()
             self._bar.start()
-        if progress.fit not in self._tasks:
-            self._tasks[progress.fit] = self._bar.add_task(
+        key = progress.fit, progress.name
+        if key not in self._tasks:
+            for task in self._bar.tasks:  # what is done makes room
+                self._bar.update(task.id, visible=not task.finished)
+            self._tasks[key] = self._bar.add_task(
                 progress.name, total=progress.steps, completed=progress.step - 1, figures=""
             )
-        self._bar.update(self._tasks[progress.fit], completed=progress.step, figures=figures)
+        self._bar.update(self._tasks[key], completed=progress.step, figures=figures)
 
     def _new_bar(self) -> Any:
         from rich.progress import (

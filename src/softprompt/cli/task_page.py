@@ -8,6 +8,7 @@ from __future__ import annotations
 from softprompt.data.known_tasks import TASKS, TaskEntry
 from softprompt.data.metrics import DEFAULTS
 from softprompt.data.registry import find_entry
+from softprompt.data.tasks.patterns import patterns_of
 
 HEAD = """# Tasks
 
@@ -28,6 +29,27 @@ downloaded, and nothing but the four small sets that ship is part of the package
   write `bleu:zh`, `rouge_l:zh`. MultiRC's exact match counts whole questions, so it needs their `group`.
 - **LAMA** is no task but a probe: `softprompt.recipes.lama.probe(backbone, read_lama(FOLDER))` gives P@1, P@10 and
   the mean reciprocal rank by relation.
+
+- **Patterns.** Many tasks have several clozes with words of their own, PET's (Schick and Schütze 2021) or, in Chinese,
+  ours; `softprompt show yelp_review` prints them, `sp.patterns_of("yelp_review")` gives them.
+
+## Few labelled rows, many unlabelled ones
+
+`train_limit: 50` draws rows of train, `train_balanced: true` spreads them evenly over the labels; for one `data_seed`
+fewer rows are a part of more. Unlabelled rows are the split `unlabelled` of a task: they are read when something needs
+them, and no target of theirs is read.
+
+```yaml
+task: {train: train.csv, unlabelled: more.jsonl, fields: [text], target: label}   # a file of the same fields; or
+unlabelled: train            # the rows of train that are neither learned from nor chosen on; or
+unlabelled:                  # text from anywhere else
+  files: [a.jsonl, b.csv.gz] #   a path or several
+  fields: {text: body}       #   field: column; or the columns, in the order of the fields
+unlabelled_limit: 10000      # draw so many, by data_seed
+```
+
+Without `unlabelled:` they are the task's own, where it has some (GLUE's and SuperGLUE's test files, FewGLUE's and
+FewCLUE's unlabelled ones: the column "files" says which).
 
 ## Several tasks at once
 
@@ -106,7 +128,9 @@ def _words(entry: TaskEntry) -> str:
 
 def _source(entry: TaskEntry) -> str:
     note = f" ({entry.note})" if entry.note else ""
-    return f"- `{entry.name}`: {entry.source}{note}"
+    n_patterns = len(patterns_of(entry.name))
+    counted = f"; {n_patterns} pattern{'s' * (n_patterns > 1)}" if n_patterns else ""
+    return f"- `{entry.name}`: {entry.source}{note}{counted}"
 
 
 def _cell(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from softprompt.cli.console import Console, clock, say, table
 from softprompt.errors import SettingsError
 
 if TYPE_CHECKING:
+    from softprompt.recipes.schema import RunSettings
     from softprompt.recipes.train import Trained
 
 SHOWN = 10
@@ -35,7 +37,7 @@ def train(
         bool, typer.Option("--overwrite", help="Begin anew where a run stands.")
     ] = False,
 ) -> None:
-    """Learn a prompt from a run file.
+    """Learn a prompt from a run file, or carry out the recipe that it names.
 
     After an interruption the same line goes on where it stopped.
 
@@ -43,12 +45,12 @@ def train(
     softprompt train run.yaml training.steps=500 'seeds=[0,1,2]'
     softprompt train task=softprompt/reviews-en backbone=softprompt/tiny-mlm method.length=20
     softprompt train run.yaml 'sweep.method.length=[5, 20, 50]'
+    softprompt train recipe=pet task=ag_news backbone=softprompt/tiny-mlm train_limit=50 unlabelled=train
 
     All keys: softprompt list settings
     """
-    from softprompt.recipes.report import score_rows
+    from softprompt.recipes.pet.settings import PetSettings
     from softprompt.recipes.run_file import CONFIG, read_run
-    from softprompt.recipes.train import train as train_run
 
     path, assignments = split_arguments(arguments)
     if path is None and not assignments:
@@ -59,14 +61,28 @@ def train(
     settings = read_run(path, [*assignments, *([f"out={out}"] if out else [])])
     began = time.monotonic()
     try:
-        with Console() as console:
-            trained = train_run(settings, console, overwrite=overwrite)
+        run = _carry_out if isinstance(settings, PetSettings) else _learn
+        prompts = run(settings, overwrite)
     except KeyboardInterrupt:
         folder = Path(settings.out or "")
         begun = (folder / CONFIG).is_file()
         how = f"go on with: softprompt train {_shown(folder)}" if begun else "nothing was written"
         typer.echo(f"interrupted; {how}", err=True)
         raise typer.Exit(130) from None
+    say()
+    gone = clock(time.monotonic() - began)
+    say(f"done in {gone}; everything is in {_shown(Path(str(settings.out)))}")
+    if prompts:
+        say(f"next: softprompt predict {_shown(prompts[0])} FILE")
+
+
+def _learn(settings: RunSettings, overwrite: bool) -> Sequence[Path]:
+    """Train a run, and show its scores; its prompt folders."""
+    from softprompt.recipes.report import score_rows
+    from softprompt.recipes.train import train as train_run
+
+    with Console() as console:
+        trained = train_run(settings, console, overwrite=overwrite)
     say()
     if settings.sweep:
         _show_sweep(trained)
@@ -76,10 +92,25 @@ def train(
         [(split, metric, str(n), value, beside) for split, metric, n, value, beside in rows],
         ("split", "metric", "n", spread, "majority class"),
     )
+    return trained.prompts
+
+
+def _carry_out(settings: RunSettings, overwrite: bool) -> Sequence[Path]:
+    """Carry out a recipe, and show the scores of its stages; its products' prompt folders."""
+    from softprompt.recipes.pet.report import score_grid
+    from softprompt.recipes.pet.run import run_recipe
+    from softprompt.recipes.pet.settings import PetSettings
+
+    assert isinstance(settings, PetSettings)
+
+    with Console() as console:
+        run = run_recipe(settings, console, overwrite=overwrite)
     say()
-    say(f"done in {clock(time.monotonic() - began)}; everything is in {_shown(trained.folder)}")
-    if trained.prompts:
-        say(f"next: softprompt predict {_shown(trained.prompts[0])} FILE")
+    grid = score_grid(run)
+    table(list(grid.rows), grid.head)
+    say()
+    say(grid.caption)
+    return run.prompts
 
 
 def _show_sweep(trained: Trained) -> None:

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from softprompt.errors import SettingsError
 from softprompt.recipes.run_file import rooted
-from softprompt.recipes.task_schema import AnyTask
+from softprompt.recipes.task_schema import AnyTask, AnyText
 from softprompt.settings import Settings, override, read_yaml
 
 BEST = "best"
@@ -36,7 +36,7 @@ def _spelled(key: str) -> Any:
 class Common(Settings):
     """What the file says for all cells, a task for its own, a method for its rows."""
 
-    template: str | None = Field(default=None, description="else the task's own")
+    template: str | None = Field(default=None, description="as in a run file")
     words: dict[Any, Any] | None = Field(default=None, description="as in a run file")
     training: dict[str, Any] = Field(default={}, description="laid over a method's own defaults")
     objective: dict[str, Any] = Field(default={}, description="what is trained, how it predicts")
@@ -55,6 +55,11 @@ class CommonData(Common):
     train_limit: int | None = Field(default=None, description="at most so many rows of train")
     dev_limit: int | None = Field(default=None, description="… of dev")
     test_limit: int | None = Field(default=None, description="… of test")
+    train_balanced: bool | None = Field(default=None, description="train_limit per label alike")
+    unlabelled: AnyText | None = Field(
+        default=None, description="text without labels, as in a run file"
+    )
+    unlabelled_limit: int | None = Field(default=None, description="at most so many rows of it")
     data_seed: int | None = Field(default=None, description="of dev out of train, k_shot, limits")
 
 
@@ -138,13 +143,15 @@ def read_compare(
     """Read a comparison, paths made absolute.
 
     Args:
-        path: the YAML file, or the folder of a comparison (its `compare.yaml`).
+        path: the YAML file, the folder of a comparison (its `compare.yaml`), or the name of one that
+            ships.
         assignments: `key.sub=value`, as typed on a command line; paths in them are relative to the
             folder one is in.
         data: folder of the named tasks' files, in place of the file's.
     Raises:
         SettingsError: what is wrong, where, and the closest known key.
     """
+    path = _shipped(path)
     folder = path.is_dir()
     path = path / COMPARE if folder else path
     values = _rooted(read_yaml(path), path.resolve().parent)
@@ -172,6 +179,19 @@ COMPARE = "compare.yaml"
 """The resolved file in a comparison's folder."""
 
 
+def shipped_comparisons() -> dict[str, Path]:
+    """The comparisons that ship, name to file."""
+    from importlib import resources
+
+    root = Path(str(resources.files("softprompt"))) / "assets" / "comparisons"
+    return {path.stem: path for path in sorted(root.glob("*.yaml"))}
+
+
+def _shipped(path: Path) -> Path:
+    known = shipped_comparisons()
+    return known[path.name] if not path.exists() and str(path) in known else path
+
+
 def resolved(settings: CompareSettings) -> dict[str, Any]:
     """All settings as a file has them; what is not given is left out."""
     return settings.model_dump(mode="json", exclude_defaults=True) | {"seeds": settings.seeds}
@@ -180,6 +200,7 @@ def resolved(settings: CompareSettings) -> dict[str, Any]:
 def _rooted(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
     """The file's values with its paths made absolute, entry by entry as in a run file."""
     found = {**rooted({k: v for k, v in values.items() if k != "test_on"}, base)}
+    found |= _varied(values, base)
     if "backbones" in found:
         found["backbones"] = [_backbone(one, base) for one in _listed(found["backbones"])]
     elif isinstance(found.get("backbone"), Mapping):
@@ -214,4 +235,16 @@ def _method(given: Any, base: Path) -> Any:
     if not isinstance(given, Mapping):
         return given
     inner = rooted({"method": dict(given), "sweep": given.get("sweep")}, base)
-    return inner["method"] | ({"sweep": inner["sweep"]} if given.get("sweep") else {})
+    swept = {"sweep": inner["sweep"]} if given.get("sweep") else {}
+    return inner["method"] | swept | _varied(given, base)
+
+
+def _varied(given: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """`vary` with the paths in its values made absolute; a bare key is the method's own."""
+    if not isinstance(vary := given.get("vary"), Mapping):
+        return {}
+    found = {}
+    for key, values in vary.items():
+        path = str(key) if "." in str(key) else f"method.{key}"
+        found[key] = rooted({"sweep": {path: values}}, base)["sweep"][path]
+    return {"vary": found}

@@ -24,27 +24,19 @@ from softprompt.recipes.compare_file import COMPARE, BackboneEntry, CompareSetti
 from softprompt.recipes.comparison_baselines import baseline
 from softprompt.recipes.comparison_plan import Cell, CellRun, Plan, plan
 from softprompt.recipes.comparison_results import Result, complete, read_run_folder
-from softprompt.recipes.comparison_watch import CellWatcher, Clock
-from softprompt.recipes.measuring import (
-    COSTS,
-    measured,
-    session,
-    sessions,
-    together,
-    write_costs,
-)
-from softprompt.recipes.prepare import prepare
+from softprompt.recipes.comparison_running import carry_out
+from softprompt.recipes.comparison_watch import Clock
+from softprompt.recipes.measuring import together
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_folder import RunFolder, write_text, writing
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.split_overlaps import split_overlaps
-from softprompt.recipes.train import train
-from softprompt.recipes.watching import Silent, Watcher
+from softprompt.recipes.watching import Part, Silent, Watcher
 from softprompt.settings import to_yaml
 
 _DATA_KEYS = (
     *("task", "data", "variant", "dev_size", "k_shot", "train_limit", "dev_limit", "test_limit"),
-    *("data_seed", "test_on", "test_on_dev"),
+    *("data_seed", "test_on", "test_on_dev", "train_balanced", "unlabelled", "unlabelled_limit"),
 )
 
 
@@ -146,7 +138,7 @@ class _Runner:
                 raise SettingsError(f"task '{label}': {loaded[0]}")
         for cell in self._plan.cells:
             for run in cell.runs:
-                folder = RunFolder(run.place)
+                folder = RunFolder(run.folder)
                 if run.settings is not None and (folder.finished or folder.begun):
                     folder.check_same(run.settings.resolved(), self._hashed(run.settings))
         write_text(self._folder / COMPARE, to_yaml(resolved(self._settings)))
@@ -215,6 +207,7 @@ class _Runner:
             return self._failed(empty, f"{type(error).__name__}: {error}; see {path}", name)
 
     def _refused(self, empty: Result, reason: str, name: str) -> Result:
+        reason = reason.removeprefix(f"{empty.method}: ")  # the row's name says that already
         self._told.note(f"cell {name}: refused: {' '.join(reason.split())}")
         return replace(empty, refused=reason)
 
@@ -228,19 +221,7 @@ class _Runner:
         if isinstance(data, str):
             raise SettingsError(data)
         backbone = self._loaded(cell.backbone)
-        prepared = prepare(run.settings, backbone, data)
-        if not RunFolder(run.place).finished:
-            with session(run.place, backbone.device):
-                train(run.settings, CellWatcher(self._told, name), prepared=prepared)
-        made = read_run_folder(run, data.task.metrics[0])
-        bound = next(one for one in prepared.variants if one.variant.name == made.variant)
-        first = RunFolder(run.place).fit(
-            made.variant, run.settings.seeds[0], len(run.settings.seeds) > 1
-        )
-        learned = int(json.loads((first / "fit.json").read_text("utf-8"))["n_learned"])
-        write_costs(
-            run.place / COSTS, measured(prepared, bound, first, learned, sessions(run.place))
-        )
+        carry_out(cell, run, backbone, data, Part(self._told, name))
 
     def _read_cell(self, cell: Cell, empty: Result) -> Result:
         reads = []
@@ -308,7 +289,13 @@ class _Runner:
 
     def _splits(self, cells: list[Cell]) -> dict[tuple[int, int], RunData]:
         """(split, seed) to the task's data, as the file says it, without what a row varies."""
-        plain = [cell for cell in cells if not {"k_shot", "train_limit"} & set(cell.row.varied)]
+        plain = [
+            cell
+            for cell in cells
+            if not {"k_shot", "train_limit"} & set(cell.row.varied)
+            and cell.row.product is None
+            and not cell.row.once
+        ]
         for cell in [*plain, *cells]:
             found: dict[tuple[int, int], RunData] = {}
             for run in cell.runs:

@@ -17,8 +17,8 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.metrics import hard
 from softprompt.data.task import Task
 from softprompt.errors import UsageError
-from softprompt.recipes.comparison_plan import BASELINE_LABELS
 from softprompt.recipes.comparison_results import Answers, Result, Scored
+from softprompt.recipes.comparison_rows import BASELINE_LABELS
 from softprompt.recipes.run_folder import write_text
 
 ON_TEXT: Mapping[str, Callable[[Task], Baseline]] = {

@@ -1,7 +1,6 @@
-"""A comparison's table of a mixture of tasks becomes one table for each of its tasks.
+"""A comparison's table of a mixture of tasks: that of the mean over the tasks, and one for each of them.
 
-So that every task has its own official metric, intervals and reference. The mean over the tasks stands
-in `results.csv`. Knows results, not statistics.
+So that every task has its own official metric, intervals and reference. Knows results, not statistics.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from softprompt.recipes.comparison_results import Answers, Result, Scored
 
 
 def by_task(compared: Compared) -> list[Compared]:
-    """The table itself, or one for each task of a mixture."""
-    return [_of(compared, task) for task in compared.data.task.parts.values()] or [compared]
+    """The table itself, and of a mixture one for each task behind it."""
+    return [compared, *(_of(compared, task) for task in compared.data.task.parts.values())]
 
 
 def _of(compared: Compared, task: Task) -> Compared:
@@ -39,7 +38,7 @@ def _scored(one: Scored, task: Task) -> Scored:
         one,
         metrics={name: _metrics(values, task) for name, values in one.metrics.items()},
         n={name: len(task.examples(name)) for name in one.n},
-        answers={name: _answers(answers, task) for name, answers in one.answers.items()},
+        answers={name: answers_of(answers, task) for name, answers in one.answers.items()},
     )
 
 
@@ -50,7 +49,8 @@ def _metrics(values: Mapping[str, float], task: Task) -> dict[str, float]:
     }
 
 
-def _answers(answers: Answers, task: Task) -> Answers:
+def answers_of(answers: Answers, task: Task) -> Answers:
+    """What a mixture's answers say of the rows of one of its tasks, with its own ids, labels and groups."""
     start = f"{task.name}{OF_TASK}"
     places = [place for place, row in enumerate(answers.ids) if row.startswith(start)]
     golds, predictions = (

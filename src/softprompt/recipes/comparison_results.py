@@ -125,7 +125,7 @@ class ReadRun:
 
 def complete(run: CellRun) -> bool:
     """Whether a run is finished and its costs are counted."""
-    return RunFolder(run.place).finished and (run.place / COSTS).is_file()
+    return RunFolder(run.folder).finished and (run.place / COSTS).is_file()
 
 
 def read_run_folder(run: CellRun, metric: str) -> ReadRun:

@@ -9,16 +9,19 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from softprompt.analysis.comparison import Judged, Row, System, Table, best_on_dev, compare_systems
+from softprompt.analysis.comparison import Row, Table, best_on_dev, compare_systems
+from softprompt.analysis.systems import Judged, System
+from softprompt.data.task import Task
 from softprompt.recipes.compare_file import BEST, CompareSettings
 from softprompt.recipes.comparing import Compared
-from softprompt.recipes.comparison_plan import BASELINE_LABELS
-from softprompt.recipes.comparison_results import Result
+from softprompt.recipes.comparison_mixtures import answers_of
+from softprompt.recipes.comparison_results import Answers, Result
+from softprompt.recipes.comparison_rows import BASELINE_LABELS
 from softprompt.recipes.run_folder import write_bytes, write_text
 
 MAJORITY = BASELINE_LABELS["majority"]
@@ -57,7 +60,7 @@ def analysed(compared: Compared, settings: CompareSettings) -> Analysed:
     metric = task.metrics[0]
     shown = "test" if "test" in task.split_names else "dev"
     systems = [
-        System(result.label, judged(result, shown), result.values("dev", metric))
+        System(result.label, judged(result, shown, task), result.values("dev", metric))
         for result in compared.results
         if result.shown == shown and all(shown in one.answers for one in result.tested)
     ]
@@ -74,6 +77,7 @@ def analysed(compared: Compared, settings: CompareSettings) -> Analysed:
         systems,
         metric,
         task.labels,
+        parts=[(one.metrics[0], one.labels) for one in task.parts.values()],
         reference=reference,
         why=why,
         majority=MAJORITY if MAJORITY in names else None,
@@ -86,20 +90,23 @@ def _methods(compared: Compared) -> set[str]:
     return {result.label for result in compared.results if result.kind == "method"}
 
 
-def judged(result: Result, name: str) -> list[Judged]:
-    """A result's predictions on a set, one per fit."""
-    return [
-        Judged(
-            one.split,
-            one.seed,
-            one.answers[name].ids,
-            one.answers[name].golds,
-            one.answers[name].predictions,
-            one.answers[name].groups,
-        )
-        for one in result.tested
-        if name in one.answers
-    ]
+def judged(result: Result, name: str, task: Task) -> list[Judged]:
+    """A result's predictions on a set of its task, one per fit; of a mixture those of each task too."""
+    found = []
+    for one in result.tested:
+        if name in one.answers:
+            answers = one.answers[name]
+            parts = [
+                _judged(one.split, one.seed, answers_of(answers, part))
+                for part in task.parts.values()
+            ]
+            found.append(replace(_judged(one.split, one.seed, answers), parts=parts))
+    return found
+
+
+def _judged(split: int, seed: int, answers: Answers) -> Judged:
+    rows = (answers.ids, answers.golds, answers.predictions, answers.groups)
+    return Judged(split, seed, *rows)
 
 
 # --- tidy rows --------------------------------------------------------------------------------

@@ -1,17 +1,14 @@
-"""What a comparison tells while it runs: which cell, its steps, and how long the rest may take.
+"""What a comparison tells while it runs: how long the rest may take.
 
-Knows plans and watchers, not what is trained.
+Knows plans, not what is trained.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 
 from softprompt.recipes.comparison_plan import Cell, CellRun, Plan
 from softprompt.recipes.comparison_results import complete
-from softprompt.recipes.watching import Fact, Progress, Watcher
 
 
 class Clock:
@@ -43,27 +40,6 @@ class Clock:
             return ""
         seconds = round(self._spent / self._done * sum(self._open.values()))
         return f", about {seconds // 60}:{seconds % 60:02} left"
-
-
-class CellWatcher:
-    """Passes on a cell's steps under the cell's name; its facts and warnings are in its own report.
-
-    Args:
-        told: the comparison's watcher.
-        name: of the cell.
-    """
-
-    def __init__(self, told: Watcher, name: str):
-        self._told, self._name = told, name
-
-    def facts(self, facts: Sequence[Fact]) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-    def warning(self, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None:
-        self._told.progress(replace(progress, name=f"{self._name}, {progress.name}"))
 
 
 def _key(cell: Cell) -> tuple[str, str, str]:

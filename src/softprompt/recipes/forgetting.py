@@ -20,18 +20,13 @@ from torch.nn.functional import cross_entropy
 from softprompt.analysis.forgetting import Change, Drift, TextLoss, change, drift
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
+from softprompt.data.corruption import Noise, mask_tokens
 from softprompt.errors import DataError
 from softprompt.inference.assemble import embed_rows
 from softprompt.inference.predictor import applied_prompt
 from softprompt.inference.wearing import worn
 from softprompt.pretraining.models import vocabulary_of
-from softprompt.pretraining.objectives import (
-    Noise,
-    Vocabulary,
-    bert_style,
-    mask_tokens,
-    span_corruption,
-)
+from softprompt.pretraining.objectives import Vocabulary, bert_style, span_corruption
 from softprompt.prompts.prompt import Prompt
 from softprompt.text.answers import Poles, Verbalizer
 

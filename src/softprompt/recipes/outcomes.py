@@ -69,15 +69,6 @@ def write_outcome(place: Path, seed: int, run: Run, task: Task, *, prompt: bool)
     """
     if prompt and run.failure is None:
         run.prompt.save(place / PROMPT, overwrite=(place / PROMPT).is_dir())
-    unseen = "test" if "test" in task.split_names else "dev"
-    rows = [
-        {"split": split, **prediction_row(*pair)}
-        for split in run.evaluations
-        if split == unseen or split not in ("dev", "test")
-        for pair in zip(run.evaluations[split].predictions, task.examples(split), strict=True)
-    ]
-    if rows:
-        write_lines(place / PREDICTIONS, rows)
     outcome = Outcome(
         place=place,
         seed=seed,
@@ -90,8 +81,31 @@ def write_outcome(place: Path, seed: int, run: Run, task: Task, *, prompt: bool)
         alarms=[alarm.message for alarm in run.alarms],
         failure=run.failure,
     )
+    made = {split: evaluation.predictions for split, evaluation in run.evaluations.items()}
+    return leave_outcome(outcome, made, task)
+
+
+def leave_outcome(
+    outcome: Outcome, predictions: Mapping[str, Sequence[Prediction]], task: Task
+) -> Outcome:
+    """Write `predictions.jsonl`, and `fit.json` last.
+
+    Args:
+        predictions: split to those of its examples; of dev they are written where there is no test.
+    Raises:
+        RunError: the disk refuses.
+    """
+    unseen = "test" if "test" in task.split_names else "dev"
+    rows = [
+        {"split": split, **prediction_row(*pair)}
+        for split, made in predictions.items()
+        if split == unseen or split not in ("dev", "test")
+        for pair in zip(made, task.examples(split), strict=True)
+    ]
+    if rows:
+        write_lines(outcome.place / PREDICTIONS, rows)
     record = {key: value for key, value in asdict(outcome).items() if key != "place"}
-    write_text(place / FIT, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_text(outcome.place / FIT, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
     return outcome
 
 

@@ -24,7 +24,8 @@ from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import Variant, variants
 from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slots, Verbalizer
 from softprompt.text.checks import WordReport, check_words
-from softprompt.text.template import parse
+from softprompt.text.template import Template
+from softprompt.text.tokens import Family
 from softprompt.tuning.run import Job, bind, job_template
 
 FEW_DEV = 20
@@ -115,7 +116,7 @@ def prepare(
     for variant in every:  # what is wrong with the words is found before the backbone is loaded
         if variant.settings.template is not None:
             with _named(variant):
-                parsed = parse(variant.settings.template)
+                parsed = _template(variant.settings, task, "masked")
                 run_answers(variant.settings, task, parsed.slot_names)
     if backbone is None:
         backbone = load_backbone(
@@ -176,12 +177,14 @@ def _named(variant: Variant) -> Iterator[None]:
         raise SettingsError(f"sweep, variant {variant.name}: {error}") from None
 
 
+def _template(settings: RunSettings, task: Task, family: Family) -> Template:
+    """The template of the settings, or the task's for the family."""
+    return job_template(Job(task, settings.method, template=settings.template), family)
+
+
 def _bound(variant: Variant, task: Task, backbone: Backbone, looks: _Looks) -> Bound:
     settings = variant.settings
-    if settings.template is not None:
-        parsed = parse(settings.template)
-    else:
-        parsed = job_template(Job(task, settings.method), backbone.family)
+    parsed = _template(settings, task, backbone.family)
     answers = run_answers(settings, task, parsed.slot_names)
     applied = bind(
         backbone,

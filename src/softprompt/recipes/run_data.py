@@ -6,20 +6,25 @@ Knows settings and tasks, not backbones or templates.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from softprompt.data.columns import listed
 from softprompt.data.examples import Example
+from softprompt.data.lines import check_file
 from softprompt.data.loading import Skipped
 from softprompt.data.metrics.mixed import task_of
 from softprompt.data.mixture import mix_tasks
 from softprompt.data.registry import load_task, text_form
+from softprompt.data.sampling import balanced
+from softprompt.data.splitting import coarse_label
 from softprompt.data.task import Task
 from softprompt.errors import DataError, SettingsError, UsageError
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.task_schema import FileTask, MixTask
+from softprompt.recipes.unlabelled_rows import UNLABELLED, Unlabelled, find_unlabelled
 
 DEV_SHARE, MOST_DEV = 0.1, 1_000
 _READERS = {
@@ -42,12 +47,15 @@ class RunData:
         notes: what was decided on the way.
         skipped: bad rows that were passed over.
         shifted: splits of the task that are the test sets of others (`test_on`).
+        unlabelled: where the unlabelled rows come from, all of them before `unlabelled_limit`;
+            the split "unlabelled" has those of the run.
     """
 
     task: Task
     notes: tuple[str, ...]
     skipped: Skipped
     shifted: tuple[str, ...] = ()
+    unlabelled: Unlabelled | None = None
 
 
 def run_task(settings: RunSettings) -> RunData:
@@ -73,6 +81,10 @@ def _mixed(mix: MixTask, settings: RunSettings) -> RunData:
         raise SettingsError(
             "test_on: a mixture is scored on its own tasks, one by one; leave it out"
         )
+    if settings.unlabelled is not None or settings.unlabelled_limit is not None:
+        raise SettingsError("unlabelled: a mixture has no unlabelled rows; leave it out")
+    if settings.train_limit == 0:
+        raise SettingsError("train_limit: a mixture is drawn from rows of train; give at least 1")
     found: list[RunData] = []
     for given in mix.mix:
         task = _read(text_form(given) if isinstance(given, str) else given, settings)
@@ -103,33 +115,81 @@ def _mixed(mix: MixTask, settings: RunSettings) -> RunData:
 def _shaped(task: Task, settings: RunSettings) -> RunData:
     """A task with the dev split and the limits that the settings ask for."""
     notes: list[str] = []
+    read = task
     skipped = task.skipped  # splits that are made of others do not remember theirs
     if "train" not in task.split_names:
-        raise SettingsError(f"task '{task.name}' has no train split, so nothing can be learned")
+        if settings.train_limit != 0:
+            raise SettingsError(f"task '{task.name}' has no train split, so nothing can be learned")
+        task = task.with_splits(train=())
     if settings.k_shot is not None:
         tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
         task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
         notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")
     elif settings.test_on_dev and "test" not in task.split_names and "dev" in task.split_names:
-        task = replace(task, splits={"train": task.splits["train"], "test": task.splits["dev"]})
+        splits = {name: split for name, split in task.splits.items() if name != "dev"}
+        task = replace(task, splits={**splits, "test": task.splits["dev"]})
         task, note = _with_dev(task, settings)
         notes += ["test: the task's dev file", *([note] if note else [])]
     elif "dev" not in task.split_names:
         task, note = _with_dev(task, settings)
         notes += [note] if note else []
+    elif settings.dev_size == 0:
+        task, note = _without_dev(task)
+        notes.append(note)
     elif settings.dev_size is not None:
         raise SettingsError(
             f"dev_size: task '{task.name}' has a dev split of its own; use dev_limit for fewer rows"
         )
-    limits = {"train": settings.train_limit, "dev": settings.dev_limit, "test": settings.test_limit}
-    for split, limit in limits.items():
-        if limit is not None and split in task.split_names:
-            n = len(task.examples(split))
-            if limit < n:
-                task = task.subsample(split, limit, settings.data_seed)
-                notes.append(f"{split}: {limit:,} of {n:,} rows")
+    task = _limited(task, settings, notes)
+    unlabelled = find_unlabelled(task, read, settings)
+    if unlabelled is not None:
+        limit = settings.unlabelled_limit
+        split = unlabelled.split(limit, settings.data_seed)
+        if settings.unlabelled is not None or limit is not None:
+            task = replace(task, splits={**task.splits, UNLABELLED: split})
+            drawn = f", at most {limit:,} of them" if limit is not None else ""
+            notes.append(f"unlabelled: {unlabelled.note or 'rows of the task'}{drawn}")
     task, shifted = _with_others(task, settings, notes)
-    return RunData(task, tuple(notes), skipped, shifted)
+    return RunData(task, tuple(notes), skipped, shifted, unlabelled)
+
+
+def _limited(task: Task, settings: RunSettings, notes: list[str]) -> Task:
+    """The task with no more rows of each split than the settings say."""
+    limits = {"train": settings.train_limit, "dev": settings.dev_limit, "test": settings.test_limit}
+    if settings.train_balanced and settings.train_limit is None:
+        raise SettingsError("train_balanced: give train_limit, the number of rows to be spread")
+    for split, limit in limits.items():
+        if limit is None or split not in task.split_names:
+            continue
+        rows = task.examples(split)
+        if limit >= len(rows) > 0:
+            continue
+        how = ""
+        if limit == 0:
+            task = task.with_splits(**{split: ()})
+        elif split == "train" and settings.train_balanced:
+            kept = balanced(_labels(task, rows), limit, settings.data_seed)
+            task, how = task.with_splits(train=[rows[i] for i in kept]), ", spread over the labels"
+        else:
+            task = task.subsample(split, limit, settings.data_seed)
+        notes.append(f"{split}: {limit:,} of {len(rows):,} rows{how}")
+    return task
+
+
+def _labels(task: Task, rows: Sequence[Example]) -> list[str]:
+    """What rows are spread over: their labels, or the halves of their numbers.
+
+    Raises:
+        SettingsError: free-text targets, or numbers without bounds.
+    """
+    try:
+        label = coarse_label(task.kind, task.bounds)
+        return [label(row) for row in rows]
+    except UsageError:
+        raise SettingsError(
+            "train_balanced: rows are spread over labels, or over the halves of numbers with "
+            f"bounds; task '{task.name}' has free-text targets or no bounds"
+        ) from None
 
 
 def _with_others(
@@ -193,16 +253,29 @@ def file_task(files: FileTask) -> Task:
     Raises:
         UsageError: a file, column or value that is wrong, with file and line.
     """
-    given = files.model_dump()
-    paths = {split: given.pop(split) for split in ("train", "dev", "test")}
+    paths = {split: getattr(files, split) for split in ("train", "dev", "test")}
     there = {split: path for split, path in paths.items() if path is not None}
     if not there:
         raise SettingsError("task: no file given, expected at least train")
     formats = {split: _format(path) for split, path in there.items()}
-    suffix = next(iter(formats.values()))
     if len(set(formats.values())) > 1:
         raise SettingsError(f"task: files of one format expected, got {listed(formats.values())}")
-    fields, target = given.pop("fields"), given.pop("target")
+    task = _read_files(files, next(iter(formats.values())), paths)
+    if files.unlabelled is None:
+        return task
+    check_file(Path(files.unlabelled))
+    alone = files.model_copy(
+        update={"target": None, "labels": None, "metrics": None, "kind": "label"}
+    )
+    own = {UNLABELLED: files.unlabelled, "train": None, "lazy": True}
+    read = _read_files(alone, _format(files.unlabelled), own)
+    return replace(task, splits={**task.splits, UNLABELLED: read.splits[UNLABELLED]})
+
+
+def _read_files(files: FileTask, suffix: str, splits: Mapping[str, Any]) -> Task:
+    """A task from files of one format, with the options that it has."""
+    given = files.model_dump(exclude={"train", "dev", "test", UNLABELLED})
+    fields = given.pop("fields")
     if suffix not in (".csv", ".tsv"):
         for name in _TABLE_OPTIONS:
             given.pop(name)
@@ -212,21 +285,14 @@ def file_task(files: FileTask) -> Task:
     if isinstance(fields, dict):
         given["columns"], fields = fields, list(fields)
     reader: Any = _READERS[suffix]
-    task: Task = reader(
-        there.get("train"),
-        fields=fields,
-        target=target,
-        dev=there.get("dev"),
-        test=there.get("test"),
-        **given,
-    )
+    task: Task = reader(fields=fields, **given, **splits)
     return task
 
 
 def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:
     n = len(task.examples("train"))
-    if settings.dev_size == 0:
-        return task, ""
+    if settings.dev_size == 0 or (settings.dev_size is None and settings.train_limit == 0):
+        return task, ""  # zero labelled rows are zero
     size = settings.dev_size
     if size is None:
         size = min(MOST_DEV, max(1, round(DEV_SHARE * n)))
@@ -238,6 +304,16 @@ def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:
         raise SettingsError(f"dev_size: {error}") from None
     taken = len(made.examples("dev"))
     return made, f"dev: {taken:,} rows taken out of train (labels in proportion)"
+
+
+def _without_dev(task: Task) -> tuple[Task, str]:
+    """The task without its dev split, on which nothing is to be chosen: where there is no test, it
+    is one."""
+    splits = {name: split for name, split in task.splits.items() if name != "dev"}
+    if "test" in splits:
+        return replace(task, splits=splits), "dev: left out (dev_size: 0)"
+    test = {"test": task.splits["dev"]}
+    return replace(task, splits={**splits, **test}), "test: the task's dev rows (dev_size: 0)"
 
 
 def _format(path: str) -> str:

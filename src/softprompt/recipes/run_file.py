@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from softprompt.data.columns import did_you_mean
 from softprompt.errors import SettingsError
+from softprompt.recipes.pet.settings import RECIPES
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import nested, variants
 from softprompt.recipes.task_schema import task_title
@@ -23,6 +25,8 @@ PATHS = (
     "task.train",
     "task.dev",
     "task.test",
+    "task.unlabelled",
+    "unlabelled.files",
     "method.init_from",
     "method.sources",
     "method.target",
@@ -57,13 +61,28 @@ def read_run(path: Path | None, assignments: Sequence[str] = ()) -> RunSettings:
     for assignment in assignments:
         values = _assigned(values, assignment)
     try:
-        settings = RunSettings.read(values, where)
+        settings = read_settings(values, where)
         variants(settings)  # a value that a swept key refuses is found now
     except SettingsError as error:
         message = str(error)
         known = message.startswith(f"{where}:")
         raise SettingsError(message if known else f"{where}: {message}") from None
     return settings if settings.out else settings.model_copy(update={"out": default_out(settings)})
+
+
+def read_settings(values: Mapping[str, Any], where: str = "settings") -> RunSettings:
+    """Settings of a method, or of the recipe that `recipe:` names.
+
+    Raises:
+        SettingsError: no such recipe; an unknown key or a value of a wrong type.
+    """
+    name = values.get("recipe")
+    if name is None:
+        return RunSettings.read(values, where)
+    if name not in RECIPES:
+        hint = did_you_mean(str(name), RECIPES) or f"; known: {', '.join(RECIPES)}"
+        raise SettingsError(f"{where}: recipe: no such recipe '{name}'{hint}")
+    return RECIPES[name].read(values, where)
 
 
 def rooted(values: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -18,7 +18,14 @@ from softprompt.inference.objective import ObjectiveSettings
 from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.methods.registry import METHODS
-from softprompt.recipes.task_schema import AnyTask, FileTask, MixTask, text_keys
+from softprompt.recipes.task_schema import (
+    AnyTask,
+    AnyText,
+    FileTask,
+    MixTask,
+    TextFiles,
+    text_keys,
+)
 from softprompt.settings import Settings
 from softprompt.text.rendering import RenderSettings
 from softprompt.tuning.run import training_settings
@@ -59,6 +66,13 @@ else:
     ]
 
 
+_UNSAID = (
+    *("sweep", "test_on_dev", "test_on"),
+    *("train_balanced", "unlabelled", "unlabelled_limit"),
+)
+"""Keys that `resolved` leaves out where they say nothing, so that older runs differ in no key."""
+
+
 class RenderLimits(Settings):
     """How text becomes tokens; see `RenderSettings`."""
 
@@ -84,7 +98,9 @@ class RunSettings(Settings):
         description="a name (softprompt list tasks), your own files: {train: …, …}, or several "
         "tasks as one: {mix: [name, …]}"
     )
-    template: str | None = Field(default=None, description="else the task's own")
+    template: str | None = Field(
+        default=None, description="else the task's own; plain: the task's fields and nothing else"
+    )
     words: Annotated[dict[str, Any] | None, BeforeValidator(text_keys)] = Field(
         default=None,
         description="label: word, or [words], or {slot: word} of {mask:slot}; else the task's own, "
@@ -132,7 +148,7 @@ class RunSettings(Settings):
     dev_size: int | None = Field(
         default=None,
         ge=0,
-        description="rows of train that become dev where there is none; 0: no dev",
+        description="rows of train that become dev where there is none; 0: no dev at all",
     )
     k_shot: int | None = Field(
         default=None, ge=1, description="k rows per label for train, k for dev"
@@ -140,10 +156,21 @@ class RunSettings(Settings):
     train_limit: int | None = Field(
         default=None, ge=1, description="use at most so many rows of train"
     )
+    train_balanced: bool = Field(
+        default=False, description="train_limit rows are spread evenly over the labels"
+    )
     dev_limit: int | None = Field(default=None, ge=1, description="… of dev")
     test_limit: int | None = Field(default=None, ge=1, description="… of test")
     data_seed: int = Field(
         default=0, ge=0, description="of dev out of train, k_shot and the limits"
+    )
+    unlabelled: AnyText | None = Field(
+        default=None,
+        description="text without labels: train (its rows that are neither learned from nor "
+        "chosen on), or {files: …, fields: …}; else the task's own",
+    )
+    unlabelled_limit: int | None = Field(
+        default=None, ge=1, description="draw at most so many of them"
     )
     render: RenderLimits = Field(
         default_factory=lambda: RenderLimits(), description="text to tokens"
@@ -181,6 +208,15 @@ class RunSettings(Settings):
             )
         return value
 
+    @field_validator("unlabelled", mode="before")
+    @classmethod
+    def _train_or_files(cls, value: Any) -> Any:
+        if isinstance(value, str) and value != "train":
+            raise ValueError("expected train, or {files: …, fields: …} for files of text")
+        if not isinstance(value, str | Mapping | TextFiles | None):
+            raise ValueError("expected train, or a mapping with files and fields")
+        return value
+
     @field_validator("method", mode="before")
     @classmethod
     def _known_method(cls, value: Any) -> Any:
@@ -216,10 +252,17 @@ class RunSettings(Settings):
         """All settings as a run file has them, defaults written out."""
         values = self.model_dump(mode="json")
         values["method"] = {"name": self.method.name, **self.method.model_dump(mode="json")}
-        for key in ("sweep", "test_on_dev", "test_on"):
+        for key in _UNSAID:
             if not values[key]:
                 del values[key]
+        for task in (values["task"], *_mixed_tasks(values["task"]), *values.get("test_on", ())):
+            if isinstance(task, dict) and task.get("unlabelled", "") is None:
+                del task["unlabelled"]
         return values
+
+
+def _mixed_tasks(task: Any) -> list[Any]:
+    return list(task.get("mix", ())) if isinstance(task, Mapping) else []
 
 
 def _words_in(given: Any) -> list[Any]:
@@ -249,6 +292,7 @@ def key_table(schema: type[Settings] = RunSettings, above: str = "") -> list[tup
         rows.append((above + name, _shown_default(field), field.description or ""))
     if schema is RunSettings:
         rows += key_table(FileTask, "task.")
+        rows += key_table(TextFiles, "unlabelled.")
         rows += [(f"{key} (mixture)", d, h) for key, d, h in key_table(MixTask, "task.")]
         for name, kind in METHODS.items():
             rows += [(f"{key} ({name})", d, h) for key, d, h in key_table(kind, "method.")]

@@ -38,6 +38,7 @@ APART: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("backbone", "precision", "device", "family"), _ONE_BACKBONE),
         **dict.fromkeys(("task", "data", "variant", "dev_size", "k_shot", "data_seed"), _ONE_TASK),
         **dict.fromkeys(("train_limit", "dev_limit", "test_limit"), _ONE_TASK),
+        **dict.fromkeys(("train_balanced", "unlabelled", "unlabelled_limit"), _ONE_TASK),
         **dict.fromkeys(("test_on", "test_on_dev"), _ONE_TASK),
         **dict.fromkeys(("answers", "max_answer_tokens", "render"), _ONE_READING),
         "seeds": "every variant is trained with every seed; give seeds: [0, 1, 2] beside the sweep",

@@ -35,6 +35,9 @@ class FileTask(Settings):
         default=None, description="selects the step that is kept; else out of train"
     )
     test: str | None = Field(default=None, description="seen once, at the end")
+    unlabelled: str | None = Field(
+        default=None, description="rows of the same fields whose target is not read"
+    )
     fields: Annotated[list[str] | dict[str, str], BeforeValidator(text_list)] = Field(
         description="text columns, or a mapping of field name to column"
     )
@@ -57,6 +60,27 @@ class FileTask(Settings):
     id: str | None = Field(default=None, description="column of ids")
     candidates: str | None = Field(default=None, description="column of an example's own answers")
     group: str | None = Field(default=None, description="column of rows that are scored together")
+    header: bool | list[str] = Field(
+        default=True, description="csv, tsv: false, or the columns' names"
+    )
+    delimiter: str | None = Field(default=None, description="csv, tsv: one character")
+    quoting: bool | None = Field(default=None, description="csv, tsv: whether quotes enclose cells")
+    line_limit: int = Field(default=1 << 20, ge=1, description="longest line in bytes")
+    strip: bool = Field(default=True, description="drop white space around texts")
+    skip_bad_rows: bool = Field(default=False, description="pass over bad rows and count them")
+
+
+class TextFiles(Settings):
+    """Unlabelled text from any files; relative paths are relative to the run file."""
+
+    files: Annotated[list[str], BeforeValidator(text_list)] = Field(
+        min_length=1, description="a path or several, in the formats of task.train"
+    )
+    fields: Annotated[list[str] | dict[str, str] | None, BeforeValidator(text_list)] = Field(
+        default=None,
+        description="{field: column}, or columns in the order of the task's fields; else columns "
+        "called as the fields",
+    )
     header: bool | list[str] = Field(
         default=True, description="csv, tsv: false, or the columns' names"
     )
@@ -95,6 +119,16 @@ AnyTask = Annotated[
     | Annotated[FileTask, Tag("FileTask")]
     | Annotated[MixTask, Tag("MixTask")],
     Discriminator(_task_kind),
+]
+
+
+def _text_kind(value: Any) -> str:
+    return "str" if isinstance(value, str) else "TextFiles"
+
+
+AnyText = Annotated[
+    Annotated[Literal["train"], Tag("str")] | Annotated[TextFiles, Tag("TextFiles")],
+    Discriminator(_text_kind),
 ]
 
 

@@ -6,7 +6,7 @@ A watcher is told facts before the training, every step of it, and warnings as t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 
@@ -66,3 +66,25 @@ class Silent:
     def note(self, message: str) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
+
+
+class Part:
+    """Passes on the steps of a part of something larger, under the part's name; the facts, notes and
+    warnings of a part are in its own report.
+
+    Args:
+        told: the watcher of the whole.
+        name: of the part.
+    """
+
+    def __init__(self, told: Watcher, name: str):
+        self._told, self._name = told, name
+
+    def facts(self, facts: Sequence[Fact]) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+    def warning(self, message: str) -> None: ...
+
+    def progress(self, progress: Progress) -> None:
+        self._told.progress(replace(progress, name=f"{self._name}, {progress.name}"))

@@ -1,0 +1,72 @@
+"""What a product of a recipe costs: a distilled one as any run, an ensemble as all of its models together.
+
+The seconds are those of the whole recipe. Knows folders as `run.py` leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.task import Task
+from softprompt.recipes.measuring import Costs, measured
+from softprompt.recipes.outcomes import read_outcome
+from softprompt.recipes.pet.members import member_run, members_of
+from softprompt.recipes.pet.patterns import clozes_of
+from softprompt.recipes.pet.settings import ENSEMBLE, PetSettings, product_place
+from softprompt.recipes.prepare import prepare
+from softprompt.recipes.run_data import RunData
+from softprompt.recipes.run_file import read_run
+
+
+def product_costs(
+    settings: PetSettings,
+    product: str,
+    backbone: Backbone,
+    task: Task,
+    home: Path,
+    spent: Mapping[str, Any],
+) -> Costs:
+    """Count the costs of a finished recipe's product.
+
+    Args:
+        product: its name.
+        home: folder of a seed.
+        spent: `seconds`, `peak_bytes` and `memory` of the recipe's sessions.
+    """
+    place = product_place(home, product)
+    outcome = read_outcome(place)
+    assert outcome is not None
+    # Rows to render: what was learned from counts nothing here.
+    split = "test" if "test" in task.split_names else "dev"
+    shown = task.with_splits(train=task.examples(split)[:1])
+    data = RunData(shown, (), task.skipped)
+    if product != ENSEMBLE:
+        run = read_run(place)
+        if run.backbone != settings.backbone:
+            backbone = load_backbone(run.backbone, precision=run.precision, device=run.device)
+        prepared = prepare(run, backbone, data)
+        return measured(prepared, prepared.first, place, outcome.n_learned, spent)
+    members = members_of(settings, clozes_of(settings, task, backbone), settings.seeds[0], home)
+    each = []
+    for member in members:
+        prepared = prepare(member_run(settings, member), backbone, data)
+        each.append(measured(prepared, prepared.first, member.place, 0, spent))
+    trained = outcome.n_learned > 0
+    operations = [one.operations for one in each if one.operations is not None]
+    kept = settings.keep_members or not settings.method.opens_weights
+    return replace(
+        each[0],
+        learned=outcome.n_learned,
+        learned_formula=sum(one.learned_formula for one in each) if trained else 0,
+        stored=sum(one.stored or 0 for one in each) if kept else None,
+        stored_formula=sum(one.stored_formula for one in each),
+        applied=sum(one.applied for one in each),
+        n_bytes=sum(one.n_bytes for one in each),
+        operations=sum(operations) if len(operations) == len(each) else None,
+        warnings=(),
+    )

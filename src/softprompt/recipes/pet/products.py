@@ -1,0 +1,165 @@
+"""What the models of an ensemble become: the ensemble itself, and what it is distilled into.
+
+Each is a folder as `train` leaves it, so that it can be predicted with, compared and explained like any
+run. Knows scores and rows, not how the models were made.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.examples import Example
+from softprompt.data.metrics import score as score_metrics
+from softprompt.data.pool import Pool
+from softprompt.data.sampling import permutation
+from softprompt.data.task import Task
+from softprompt.recipes.outcomes import Outcome, leave_outcome, read_outcome
+from softprompt.recipes.pet.members import Made, Member, plain_values
+from softprompt.recipes.pet.scores import Shards, as_predictions, read_scores, write_scores
+from softprompt.recipes.pet.settings import Cloze, PetSettings, Product
+from softprompt.recipes.pet.votes import combined, softmax
+from softprompt.recipes.prepare import Prepared, prepare
+from softprompt.recipes.run_data import RunData
+from softprompt.recipes.run_folder import DONE, RunFolder, write_text
+from softprompt.recipes.schema import RunSettings
+from softprompt.recipes.train import train
+from softprompt.recipes.watching import Watcher
+from softprompt.tuning.run import versions
+
+STEPS, BATCH = 5_000, 16
+"""Of the paper's final classifier."""
+
+
+def leave_ensemble(
+    place: Path,
+    members: Sequence[Member],
+    made: Sequence[Made],
+    weights: Sequence[float],
+    task: Task,
+    pool: Pool | None,
+    splits: Sequence[str],
+    seed: int,
+) -> Outcome:
+    """Write what the models say together: predictions and scores on the task's splits, and, shard by
+    shard, the weighted mean of their scores on the pool."""
+    known = read_outcome(place)
+    if known is not None and (place / DONE).is_file():
+        return known
+    predictions, metrics = {}, {}
+    for split in splits:
+        rows = task.examples(split)
+        joint = combined([read_scores(member.scores(split)) for member in members], weights)
+        predictions[split] = as_predictions(joint, rows, task.labels)
+        given = [one.answer for one in predictions[split]]
+        golds, groups = [row.target for row in rows], [row.group for row in rows]
+        metrics[split] = dict(score_metrics(task.metrics, given, golds, task.labels, groups))
+    soft = soft_scores(place)
+    for number, parts in enumerate(zip(*(m.shards for m in members), strict=True) if pool else ()):
+        if not soft.at(number).is_file():
+            write_scores(soft.at(number), combined(parts, weights))
+    outcome = Outcome(
+        place=place,
+        seed=seed,
+        metrics=metrics,
+        n={split: len(task.examples(split)) for split in splits},
+        cut=dict.fromkeys(splits, 0),
+        step=0,
+        looks=0,
+        n_learned=sum(one.n_learned for one in made),
+        alarms=[],
+    )
+    leave_outcome(outcome, predictions, task)
+    _finish(place, outcome)
+    return outcome
+
+
+def soft_scores(place: Path) -> Shards:
+    """The ensemble's scores on the pool."""
+    return Shards(place / "pool")
+
+
+def product_run(
+    settings: PetSettings, product: Product, clozes: Sequence[Cloze], seed: int, place: Path
+) -> RunSettings:
+    """A product as `softprompt train` would run it on softly labelled rows."""
+    values = plain_values(settings)
+    plain = product.template is None and product.method_name == "classification_head"
+    values |= {
+        "backbone": product.backbone or settings.backbone,
+        "template": "plain" if plain else product.template or clozes[0].template,
+        "words": product.words or (None if plain else clozes[0].words or settings.words),
+        "method": product.method,
+        "training": {
+            "steps": STEPS,
+            "batch_size": BATCH,
+            "keep": "last",
+            "keep_weights": True,
+            **product.training,
+        },
+        "objective": {"normalise": "labels", "temperature": product.temperature},
+        "seeds": [seed],
+        "out": str(place),
+    }
+    return RunSettings.read(values, f"distil, {product.title}")
+
+
+def distil(
+    run: RunSettings,
+    product: Product,
+    backbone: Backbone,
+    task: Task,
+    pool: Pool,
+    ensemble: Path,
+    told: Watcher,
+) -> tuple[Outcome, Prepared]:
+    """Teach a product what the ensemble says of the pool, on the pool's rows alone.
+
+    T²·KL(softmax(target / T) ‖ softmax(prediction / T)) (arXiv 2001.07676, section 3.3).
+
+    Args:
+        run: from `product_run`.
+        backbone: the recipe's; another one is loaded where the product names it.
+        task: its evaluation splits.
+        ensemble: the ensemble's folder.
+    Returns:
+        What came of it, and what was run.
+    """
+    place = Path(str(run.out))
+    if product.backbone is not None and product.backbone != backbone.name:
+        backbone = load_backbone(run.backbone, precision=run.precision, device=run.device)
+    rows = _softly_labelled(task, pool, soft_scores(ensemble), product.rows, run.seeds[0])
+    prepared = prepare(run, backbone, RunData(task.with_splits(train=rows), (), task.skipped))
+    if not RunFolder(place).finished:
+        train(run, told, prepared=prepared)
+    outcome = read_outcome(place)
+    assert outcome is not None
+    return outcome, prepared
+
+
+def _softly_labelled(
+    task: Task, pool: Pool, soft: Shards, most: int | None, seed: int
+) -> list[Example]:
+    """Rows of the pool with the ensemble's shares for targets."""
+    chosen: Sequence[int] = range(len(pool))
+    if most is not None and most < len(pool):
+        chosen = sorted(permutation(len(pool), seed)[:most])
+    shares = softmax(soft.whole())[np.asarray(chosen)]
+    return [
+        Example(row.id, row.fields, dict(zip(task.labels, own.tolist(), strict=True)))
+        for row, own in zip(pool.examples(chosen), shares, strict=True)
+    ]
+
+
+def _finish(place: Path, outcome: Outcome) -> None:
+    done: Mapping[str, Any] = {
+        "scores": {f"seed {outcome.seed}": outcome.metrics},
+        "versions": versions(),
+    }
+    write_text(place / DONE, json.dumps(done, indent=2, ensure_ascii=False) + "\n")
