@@ -17,7 +17,7 @@ from softprompt.data.tasks.patterns import OWN, PATTERNS, Pattern, patterns_of
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
-from softprompt.text.answers import OwnCandidates, Verbalizer
+from softprompt.text.answers import Answers, FreeText, OwnCandidates, Verbalizer
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import parse
 from softprompt.tuning.run import bind
@@ -38,7 +38,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bound(pattern: Pattern, task: Task, tiny: Backbone, spaced: bool = False) -> Applied:
-    answers = OwnCandidates() if pattern.words is None else Verbalizer.read(pattern.words)
+    answers: Answers | None = None if pattern.words is None else Verbalizer.read(pattern.words)
+    if answers is None and not task.splits:  # without rows nothing tells candidates from free text
+        answers = OwnCandidates() if "{mask}" in pattern.template else FreeText()
     template = parse((spaced and pattern.spaced) or pattern.template)
     render = RenderSettings(per_piece=spaced)
     return bind(tiny, task, template, answers, ObjectiveSettings(), render=render)
@@ -53,7 +55,8 @@ def test_each_task_has_as_many_patterns_as_its_paper() -> None:
     assert counts["super_glue/boolq"] == 6
     assert counts["super_glue/wic"] == 3
     assert counts["super_glue/multirc"] == 4
-    assert counts["super_glue/copa"] == 2
+    assert counts["super_glue/copa"] == counts["super_glue/copa:pet"] == 2
+    assert counts["super_glue/wsc:pet"] == 3
     assert all(counts[task] == 3 for task in CHINESE)
     assert patterns_of("no such task") == patterns_of("super_glue/rte:t5") == ()
 
@@ -91,7 +94,8 @@ def test_patterns_render_rows_of_the_official_layout(
     for pattern in patterns_of(name):
         applied = bound(pattern, task, tiny)
         for row in task.examples(split)[:2]:
-            assert applied.render(row).queries
+            free = applied.renderer.writes_in_masks
+            assert applied.source(row).masks if free else applied.render(row).queries
 
 
 def test_labels_mean_what_their_words_say() -> None:

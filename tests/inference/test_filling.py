@@ -381,14 +381,16 @@ def test_a_prompt_saved_before_there_was_an_order_is_read_as_it_was(
 # --- where it has no meaning -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given", [{"fill": "max_first"}, {"masks": "longest"}])
 @pytest.mark.parametrize(
-    ("family", "kind"),
+    ("family", "kind", "given"),
     [
-        ("causal", {}),
-        ("encoder_decoder", {}),
-        ("masked", {"classes": True}),
-        ("masked", {"free_text": True}),
+        ("causal", {}, {"fill": "max_first"}),
+        ("causal", {}, {"masks": "longest"}),
+        ("encoder_decoder", {}, {"fill": "max_first"}),
+        ("encoder_decoder", {}, {"masks": "longest"}),
+        ("masked", {"classes": True}, {"fill": "max_first"}),
+        ("masked", {"classes": True}, {"masks": "longest"}),
+        ("masked", {"free_text": True}, {"masks": "longest"}),
     ],
 )
 def test_masks_are_refused_where_no_words_are_ranked_in_them(
@@ -397,6 +399,11 @@ def test_masks_are_refused_where_no_words_are_ranked_in_them(
     settings = ObjectiveSettings(**given)
     with pytest.raises(SettingsError, match=rf"objective\.{next(iter(given))}.* no effect"):
         resolve_objective(settings, family, **{"free_text": False, **kind})
+
+
+def test_free_text_is_written_in_any_order():
+    found = resolve_objective(ObjectiveSettings(fill="max_first"), "masked", free_text=True)
+    assert (found.fill, found.prediction, found.normalise) == ("max_first", "greedy", "vocabulary")
 
 
 def test_the_longest_answers_masks_are_refused_where_one_answer_is_taught():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from softprompt.backbones.loading import load_backbone
 from softprompt.errors import SettingsError
 from softprompt.inference.predictor import Predictor
 from softprompt.recipes.pet.results import RecipeRun
@@ -21,6 +22,7 @@ from softprompt.recipes.run_file import read_run
 from softprompt.recipes.watching import Fact, Progress
 from softprompt.settings import to_yaml
 from tests.small_runs import BAD, GOOD, write_reviews
+from tests.tiny_models import save_checkpoint
 
 TASK = {"train": "reviews.csv", "test": "held.csv", "fields": ["review"], "target": "mood"}
 
@@ -118,10 +120,42 @@ def test_tuned_weights_of_models_are_dropped_and_prompts_of_products_kept(
     assert [path.parent.name for path in made.prompts] == ["classification_head", "prompt_tuning"]
 
 
-def test_models_that_learn_prompts_keep_them(here: Path, bert: Path):
-    run_recipe(recipe(here, bert, method={"name": "prompt_tuning", "length": 2}, distil=[]))
-    kept = sorted((here / "run" / "generation-0").rglob("prompt.safetensors"))
-    assert len(kept) == 2
+@pytest.mark.parametrize(
+    ("method", "file"),
+    [
+        ({"name": "prompt_tuning", "length": 2}, "prompt.safetensors"),
+        ({"name": "lora", "rank": 2}, "weights/adapter_model.safetensors"),
+    ],
+)
+def test_models_that_learn_little_are_kept(
+    here: Path, bert: Path, method: dict[str, Any], file: str
+):
+    run_recipe(recipe(here, bert, method=method, distil=[]))
+    assert len(list((here / "run" / "generation-0").glob(f"*/prompt/{file}"))) == 2
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_the_same_file_runs_on_every_family(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, kind: str
+):
+    model = save_checkpoint(kind, tmp_path_factory.mktemp("models") / kind)
+    patterns = ["{review} It was {mask}.", "{review} In short: {mask}"]
+    method = {"name": "prompt_tuning", "length": 2}
+    product = {"method": method, "training": {"steps": 2, "batch_size": 4}}
+    run = run_recipe(recipe(here, model, patterns=patterns, method=method, distil=[product]))
+    assert list(run.seeds[0].products) == ["ensemble", "prompt_tuning"]
+    records = (here / "run/products/prompt_tuning/metrics.jsonl").read_text("utf-8")
+    assert "loss" in records
+
+
+def test_an_ensemble_can_teach_another_backbone(
+    here: Path, bert: Path, tmp_path_factory: pytest.TempPathFactory
+):
+    small = save_checkpoint("roberta", tmp_path_factory.mktemp("models") / "small")
+    product = {"backbone": str(small), "training": {"steps": 2, "batch_size": 4}}
+    run = run_recipe(recipe(here, bert, distil=[product]))
+    predictor = Predictor(load_backbone(str(small)), run.prompts[0])
+    assert predictor.predict(["a great film"])[0].label in run.task.labels
 
 
 def test_tuned_weights_are_kept_on_request(here: Path, bert: Path):
@@ -147,9 +181,7 @@ def test_weights_are_the_untrained_patterns_accuracies(made: RecipeRun):
     assert generation.weights == pytest.approx([one / total for one in before if one is not None])
 
 
-def test_a_product_predicts_by_itself(made: RecipeRun, backbones: Any, bert: Path):
-    from softprompt.backbones.loading import load_backbone
-
+def test_a_product_predicts_by_itself(made: RecipeRun, bert: Path):
     predictor = Predictor(load_backbone(str(bert)), made.prompts[1])
     assert predictor.predict(["a great film"])[0].label in made.task.labels
 

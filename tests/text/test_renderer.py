@@ -242,7 +242,7 @@ def test_demonstrations_may_be_segments_of_their_own(make):
 
 
 def test_a_renderer_remembers_no_more_than_it_should(make, monkeypatch):
-    monkeypatch.setattr("softprompt.text.renderer._REMEMBERED", 10)
+    monkeypatch.setattr("softprompt.text.known_words.REMEMBERED", 10)
     renderer = make("bert", "{a}{mask}")
     for number in range(30):
         renderer.score({"a": f"w{number}"})

@@ -253,16 +253,24 @@ def write_in(
             numbers = [left[place] for place in part]
             asked = [written[number] for number in numbers]
             batch = assemble(
-                backbone, prompts, [one.row for one in asked], [one.prompt for one in asked], numbers
+                backbone,
+                prompts,
+                [one.row for one in asked],
+                [one.prompt for one in asked],
+                numbers,
             )
             places = [(row, place) for row, one in enumerate(asked) for place in one.looked_at]
-            logits = batch.logits(backbone, [batch.plan.place(*place) for place in places])  # [n, V]
+            logits = batch.logits(
+                backbone, [batch.plan.place(*place) for place in places]
+            )  # [n, V]
             most, token = logits.max(dim=-1)
             log_p = iter((most - torch.logsumexp(logits, dim=-1)).tolist())
             tokens = iter(token.tolist())
             for number, one in zip(numbers, asked, strict=True):
                 count = range(len(one.looked_at))
-                written[number] = one.after([next(log_p) for _ in count], [next(tokens) for _ in count])
+                written[number] = one.after(
+                    [next(log_p) for _ in count], [next(tokens) for _ in count]
+                )
     return [
         tuple(one.row.ids[place] for place in source.masks)
         for one, source in zip(written, sources, strict=True)

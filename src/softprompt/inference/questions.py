@@ -14,8 +14,8 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.examples import Example
 from softprompt.inference.applied import Applied
 from softprompt.text.answers import FreeText
-from softprompt.text.query import Source
 from softprompt.text.draft import Draft
+from softprompt.text.query import Source
 from softprompt.text.rendering import Rendering
 
 

@@ -26,6 +26,9 @@ class KnownWords:
         self._tokenizer = tokenizer
         self._known: dict[tuple[Context, str], tuple[int, ...]] = {}
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def ids(self, context: Context, words: Sequence[str]) -> list[tuple[int, ...]]:
         """The ids of each word; new ones are tokenised together.
 

@@ -105,7 +105,7 @@ class TaskEntry:
         """This task asked another way."""
         changes: dict[str, Any] = {
             name: value
-            for name in ("kind", "target", "metrics", "unfold", "labels", "fields")
+            for name in ("kind", "target", "metrics", "unfold", "labels", "fields", "id", "group")
             if (value := getattr(form, name)) is not None
         }
         if form.kind is not None and form.kind != "label":
@@ -131,8 +131,8 @@ class Form:
         templates: family of backbones to its own.
         words: as in `TaskEntry`.
         source: paper and section.
-        kind, target, metrics, labels, fields, unfold: in place of the entry's; None keeps it. With
-            a kind of its own the examples' own candidates fall away.
+        kind, target, metrics, labels, fields, unfold, id, group: in place of the entry's; None keeps
+            it. With a kind of its own the examples' own candidates fall away.
     """
 
     template: str
@@ -145,6 +145,8 @@ class Form:
     labels: Mapping[str, str] | tuple[str, ...] | None = None
     fields: tuple[str, ...] | None = None
     unfold: Unfold | None = None
+    id: str | None = None
+    group: str | None = None
 
 
 def asked(cloze: str, question: str, decoder: str = "") -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """SuperGLUE (Wang et al. 2019): eight tasks, their json lines, their metrics, FewGLUE's 32 rows.
 
 The official test sets have no labels: "test" is the validation file, "dev" comes out of train.
-Variant "fewglue" has the 32 + 32 rows of Schick and Schütze (2021): train.jsonl and dev32.jsonl.
+Variant "fewglue" has the 32 + 32 rows of Schick and Schütze (2021): train.jsonl and dev32.jsonl. The form
+"pet" asks COPA, ReCoRD and WSC as they do.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ from typing import Any
 
 from softprompt.data.tasks.entry import Form, TaskEntry, TaskFile, asked
 from softprompt.data.tasks.glue import T5, t5
-from softprompt.data.tasks.unfolding import copa, copa_both, multirc, record, wsc, wsc_t5
+from softprompt.data.tasks.unfolding import (
+    copa,
+    copa_both,
+    multirc,
+    record,
+    record_ten,
+    wsc,
+    wsc_t5,
+)
 from softprompt.data.tasks.wording import ENTAILMENT_EN, NLI_EN, YES_NO
 
 NOTE = "test is the validation file (the official test set has no labels); dev out of train"
@@ -52,6 +61,11 @@ COPA = asked(
     '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector} {mask}.',
     '"{choice1|strip_end}" or "{choice2|strip_end}"? {premise|strip_end}, {connector}',
 )
+CLOZE = "{passage} {before!} {mask}{after!}"
+RECORD: dict[str, Any] = {
+    "template": CLOZE,
+    "templates": {"causal": CLOZE, "encoder_decoder": CLOZE},
+}
 
 SUPER_GLUE = (
     _super(
@@ -92,10 +106,12 @@ SUPER_GLUE = (
         metrics=("accuracy",),
         **COPA,
         forms={
-            "both": Form(
+            "pet": Form(
                 **COPA,
                 source=f"{PET}, released code: train has every row in both orders of its choices",
                 unfold=copa_both,
+                id="id",
+                group="group",
             ),
             "t5": t5(
                 "copa",
@@ -145,19 +161,20 @@ SUPER_GLUE = (
         strip=False,
         unfold=record,
         metrics=("record_em", "record_f1"),
-        template="{passage} {before!} {mask}{after!}",
-        templates={
-            "causal": "{passage} {before!} {mask}{after!}",
-            "encoder_decoder": "{passage} {before!} {mask}{after!}",
-        },
+        **RECORD,
         forms={
+            "pet": Form(
+                **RECORD,
+                source=f"{PET}, released code: train has ten candidates a row",
+                unfold=record_ten,
+            ),
             "t5": t5(
                 "record",
                 "query",
                 "entities",
                 "passage",
                 kind="text",
-            )
+            ),
         },
     ),
     _super(
@@ -207,7 +224,7 @@ SUPER_GLUE = (
                 metrics=("wsc",),
                 unfold=wsc_t5,
             ),
-            "span": Form(
+            "pet": Form(
                 **asked(
                     "{marked} The pronoun '*{pronoun}*' refers to {mask:span}.",
                     "{marked} The pronoun '*{pronoun}*' refers to",

@@ -6,14 +6,19 @@ Pure functions of one record and its split. Knows the official layouts' keys, no
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from softprompt.data.columns import as_text
 from softprompt.data.readers import Row
+from softprompt.data.sampling import permutation
 
 FINAL = " .?!,;:"
 GAP, IDIOM = "@placeholder", "#idiom#"
+TAUGHT = 10
+"""Candidates of a row that PET learns ReCoRD from."""
+
 CONNECTORS = {"cause": "because", "effect": "so"}
 _HIGHLIGHT = re.compile(r"([.!?]?)\s*\n@highlight\n")
 
@@ -33,15 +38,14 @@ def copa(row: Row, split: str) -> Iterable[Row]:
 def copa_both(row: Row, split: str) -> Iterator[Row]:
     """COPA with every row of train in both orders of its choices (PET's code); the two are one group,
     which no dev split parts."""
-    if split != "train":
-        yield from copa(row, split)
-        return
-    for number, (one, other) in enumerate((("choice1", "choice2"), ("choice2", "choice1"))):
+    orders = [("choice1", "choice2"), ("choice2", "choice1")]
+    for number, (one, other) in enumerate(orders if split == "train" else orders[:1]):
         turned = {**row, "choice1": row[one], "choice2": row[other]}
         if "label" in row:
             turned["label"] = abs(number - int(row["label"]))
+        name = str(row["idx"])
         for made in copa(turned, split):
-            yield {**made, "pair": str(row["idx"])}
+            yield {**made, "id": f"{name}-{number}" if number else name, "group": name}
 
 
 def multirc(row: Row, split: str) -> Iterator[Row]:
@@ -89,6 +93,19 @@ def record(row: Row, split: str) -> Iterator[Row]:
                 own = [one for one in made["candidates"] if one == gold or one not in golds]
                 at = f"{made['id']}-{number}"
                 yield {**made, "id": at, "answers": [gold], "candidates": own}
+
+
+def record_ten(row: Row, split: str) -> Iterator[Row]:
+    """ReCoRD with at most ten candidates in a row of train, the right one and others drawn by its id (PET's
+    code); elsewhere all of them."""
+    for made in record(row, split):
+        right, others = made.get("answers", ()), made["candidates"]
+        if split == "train" and right:
+            wrong = [one for one in others if one not in right]
+            drawn = permutation(len(wrong), zlib.crc32(made["id"].encode()))[: TAUGHT - 1]
+            kept = {*right, *(wrong[place] for place in drawn)}
+            made = {**made, "candidates": [one for one in others if one in kept]}
+        yield made
 
 
 def wsc(row: Row, split: str) -> Iterable[Row]:

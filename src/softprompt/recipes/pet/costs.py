@@ -15,7 +15,7 @@ from softprompt.backbones.loading import load_backbone
 from softprompt.data.task import Task
 from softprompt.recipes.measuring import Costs, measured
 from softprompt.recipes.outcomes import read_outcome
-from softprompt.recipes.pet.members import member_run, members_of
+from softprompt.recipes.pet.members import member_run, members_of, stays
 from softprompt.recipes.pet.patterns import clozes_of
 from softprompt.recipes.pet.settings import ENSEMBLE, PetSettings, product_place
 from softprompt.recipes.prepare import prepare
@@ -58,7 +58,7 @@ def product_costs(
         each.append(measured(prepared, prepared.first, member.place, 0, spent))
     trained = outcome.n_learned > 0
     operations = [one.operations for one in each if one.operations is not None]
-    kept = settings.keep_members or not settings.method.opens_weights
+    kept = settings.keep_members or stays(settings.method)
     return replace(
         each[0],
         learned=outcome.n_learned,

@@ -22,6 +22,8 @@ from softprompt.inference.applied import Applied
 from softprompt.inference.evaluate import Evaluation, evaluate
 from softprompt.inference.predictor import applied_prompt
 from softprompt.inference.wearing import worn
+from softprompt.methods.method import Method
+from softprompt.methods.opened_weights import WeightTuning
 from softprompt.prompts.prompt import Prompt
 from softprompt.recipes.forgetting import audit
 from softprompt.recipes.pet.scores import Shards, as_scores, score_pool, write_scores
@@ -171,7 +173,7 @@ def make(
             _score(backbone, applied, task, member, pool, splits, metrics)
         if settings.audit and pool is not None:
             audited = _audited(backbone, prompt, pool)
-        _drop(member, settings.keep_members or not settings.method.opens_weights)
+        _drop(member, settings.keep_members or stays(settings.method))
     found = Made(before, metrics, len(task.examples("train")), n_learned, audited)
     write_text(member.place / MEMBER, json.dumps(asdict(found), indent=2) + "\n")
     return found
@@ -219,6 +221,12 @@ def _audited(backbone: Backbone, prompt: Prompt, pool: Pool) -> dict[str, Any]:
         "interval": [found.loss.interval.low, found.loss.interval.high],
         "drift": {one.word: one.moved for one in found.words},
     }
+
+
+def stays(method: Method) -> bool:
+    """Whether what a method learned is kept unless refused: a prompt, or weights that are small beside
+    the backbone."""
+    return not isinstance(method, WeightTuning) or method.small
 
 
 def _drop(member: Member, keep: bool) -> None:

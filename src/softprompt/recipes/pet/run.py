@@ -106,10 +106,10 @@ def _scored(task: Task) -> tuple[str, ...]:
 
 
 def _check(settings: PetSettings, task: Task, splits: Sequence[str]) -> None:
-    if task.kind == "number" or (task.kind == "text" and not _has_candidates(task, splits)):
+    if task.kind == "number":
         raise SettingsError(
-            f"recipe: {settings.recipe} needs labels, or candidates of each example's own; task "
-            f"'{task.name}' has {'a number' if task.kind == 'number' else 'free text'}"
+            f"recipe: {settings.recipe} needs labels, candidates of each example's own, or texts; task "
+            f"'{task.name}' has a number"
         )
     missing = [name for name in splits if name not in task.split_names]
     if missing:
@@ -127,11 +127,6 @@ def _check(settings: PetSettings, task: Task, splits: Sequence[str]) -> None:
                 f"recipe: ipet needs unlabelled rows, and '{task.name}' has none; give unlabelled: train, "
                 "or unlabelled: {files: …, fields: …}"
             )
-
-
-def _has_candidates(task: Task, splits: Sequence[str]) -> bool:
-    rows = [row for name in splits if name in task.split_names for row in task.examples(name)[:1]]
-    return bool(rows) and rows[0].candidates is not None
 
 
 def _check_models(settings: PetSettings, clozes: Sequence[Cloze]) -> None:
