@@ -4,7 +4,7 @@
     python -m benchmarks.compared RUN
 
 Keeps the comparison's results.csv and table.csv in benchmarks/results/NAME/, and writes table.md there.
-Scores in per cent, mean ± sd over seeds. A figure in brackets cannot be told from the majority class
+Scores in per cent, mean ± sd over seeds, or with their 95 % intervals. A figure in brackets cannot be told from the majority class
 (paired bootstrap, Holm's adjustment within the task's table).
 """
 
@@ -25,11 +25,12 @@ KEPT = ("results.csv", "table.csv")
 Line = Mapping[str, str]
 
 
-def pivot(lines: Sequence[Line]) -> str:
+def pivot(lines: Sequence[Line], intervals: bool = False) -> str:
     """The table, in Markdown.
 
     Args:
         lines: of table.csv, and of other sets.
+        intervals: 95 % intervals over splits, seeds and rows in place of the standard deviations.
     """
     shown = [line for line in lines if line["set"] != "dev"]
     columns = list(dict.fromkeys((line["task"], line["set"]) for line in shown))
@@ -39,7 +40,7 @@ def pivot(lines: Sequence[Line]) -> str:
     for row in dict.fromkeys(line["row"] for line in lines):
         own = {(line["task"], line["set"]): line for line in shown if line["row"] == row}
         refused = any(line["row"] == row and line["refused"] for line in lines)
-        cells = [_score(own.get(column), refused) for column in columns]
+        cells = [_score(own.get(column), refused, intervals) for column in columns]
         first = next(iter(own.values()), None)
         rows.append([row, *cells, *_costs(first)])
     return markdown(head, rows)
@@ -62,11 +63,13 @@ def elsewhere(lines: Sequence[Line], results: Sequence[Line]) -> list[Line]:
     return found
 
 
-def _score(line: Line | None, refused: bool) -> str:
+def _score(line: Line | None, refused: bool, intervals: bool) -> str:
     if line is None or not line["mean"]:
         return "refused" if refused or (line is not None and line["refused"]) else "–"
     text = f"{100 * float(line['mean']):.1f}"
-    if line["sd"]:
+    if intervals and line["low"]:
+        text += f" [{100 * float(line['low']):.0f}, {100 * float(line['high']):.0f}]"
+    elif line["sd"]:
         text += f"{PLUS_MINUS}{100 * float(line['sd']):.1f}"
     told = line["above_majority"] == "True" or line["row"] == "majority class"
     return text if told or line["set"] != "test" else f"({text})"
@@ -91,6 +94,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a comparison")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--shift", action="store_true", help="columns for sets of test_on too")
+    parser.add_argument("--intervals", action="store_true", help="in place of ± sd")
     options = parser.parse_args(given)
     missing = [name for name in KEPT if not (options.run / name).is_file()]
     if missing:
@@ -105,7 +109,7 @@ def main(given: Sequence[str] | None = None) -> int:
         shutil.copyfile(options.run / name, home / name)
     results, lines = (_lines(home / name) for name in KEPT)
     more = elsewhere(lines, results) if options.shift else []
-    (home / "table.md").write_text(pivot([*lines, *more]), encoding="utf-8")
+    (home / "table.md").write_text(pivot([*lines, *more], options.intervals), encoding="utf-8")
     print(home / "table.md")
     return 0
 

@@ -9,9 +9,7 @@ import pytest
 
 from benchmarks.compared import elsewhere, main, pivot
 
-COLUMNS = (
-    "task,row,set,mean,sd,above_majority,learned,bytes,flops_per_example,seconds_per_fit,refused"
-)
+COLUMNS = "task,row,set,mean,sd,low,high,above_majority,learned,bytes,flops_per_example,seconds_per_fit,refused"
 
 
 def line(row: str, task: str, mean: str = "0.75", **changes: Any) -> dict[str, str]:
@@ -33,6 +31,11 @@ def test_rows_stand_over_tasks_and_what_is_not_told_from_majority_is_in_brackets
     assert table[2] == "| prompt | 75.0 ± 1.0 | (50.0 ± 1.0) | 512 | 2.0 | – | – |"
     assert table[3].startswith("| majority class | 50.0 | – | 0 | – |")
     assert table[4].startswith("| prefix | refused | refused |")
+
+
+def test_intervals_stand_in_place_of_deviations_when_asked_for() -> None:
+    given = [line("prompt", "a", low="0.7004", high="0.8")]
+    assert "| prompt | 75.0 [70, 80] |" in pivot(given, intervals=True)
 
 
 def test_sets_that_nothing_was_trained_on_are_shown_when_asked_for() -> None:
