@@ -16,7 +16,7 @@ from softprompt.errors import SettingsError
 from softprompt.inference.predictor import Predictor
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.run import run_recipe
-from softprompt.recipes.pet.settings import PetSettings
+from softprompt.recipes.pet.settings import PetSettings, recipe_keys
 from softprompt.recipes.pet.votes import softmax
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.watching import Fact, Progress
@@ -317,6 +317,23 @@ def test_an_audit_shows_what_training_changed(here: Path, bert: Path):
     assert set(audit["drift"]) == {"great", "terrible"}
     assert audit["after"] != audit["before"]
     assert "Language-model loss" in (here / "run" / "report.md").read_text("utf-8")
+
+
+def test_a_recipes_folder_is_a_run_file_that_means_the_same(here: Path, bert: Path):
+    settings = recipe(here, bert, recipe="ipet", distil=[])
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(settings, Told(1))
+    again = read_run(here / "run")
+    assert again.resolved() == settings.resolved()
+    assert isinstance(again, PetSettings)
+
+
+def test_the_keys_of_recipes_are_listed_with_their_help():
+    rows = {row[0]: row[1:] for row in recipe_keys()}
+    assert rows["repetitions (pet)"] == ("1", "models per pattern (the paper: 3)")
+    assert rows["growth (ipet)"][0] == "5.0"
+    assert rows["distil.temperature"][0] == "2.0"
+    assert all(row[1] for row in rows.values())
 
 
 # --- refusals -------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ def catalogue() -> Mapping[str, Callable[[], Rows]]:
         "tasks": _tasks,
         "backbones": _backbones,
         "methods": _methods,
+        "recipes": _recipes,
+        "comparisons": _comparisons,
         "initialisers": _initialisers,
         "filters": _filters,
         "metrics": _metrics,
@@ -97,6 +99,22 @@ def _methods() -> Rows:
     return [(name, _first_line(kind.__doc__)) for name, kind in METHODS.items()]
 
 
+def _recipes() -> Rows:
+    from softprompt.recipes.pet.settings import RECIPES
+
+    return [(name, _first_line(kind.__doc__)) for name, kind in RECIPES.items()]
+
+
+def _comparisons() -> Rows:
+    """Those that ship: name, what their files say first."""
+    from softprompt.recipes.compare_file import shipped_comparisons
+
+    return [
+        (name, path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# "))
+        for name, path in shipped_comparisons().items()
+    ]
+
+
 def _initialisers() -> Rows:
     from softprompt.methods.initialisation import INITIALISERS
 
@@ -128,9 +146,10 @@ def _schedules() -> Rows:
 
 
 def _settings() -> Rows:
+    from softprompt.recipes.pet.settings import recipe_keys
     from softprompt.recipes.schema import key_table
 
-    return key_table()
+    return key_table() + recipe_keys()
 
 
 def _first_line(text: str | None) -> str:
