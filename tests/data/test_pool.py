@@ -69,7 +69,7 @@ def test_a_transductive_pool_keeps_rows_of_dev_and_test_but_not_of_train(tmp_pat
     assert texts(pool) == ["dull", "slow", "new"]
     assert (pool.left_out, pool.stayed, pool.doubles) == ({"train": 1}, {"test": 1, "dev": 1}, 1)
     assert pool.transductive
-    assert any("stayed that repeat one of test" in note for note in pool.notes())
+    assert any("stayed, repeating one of test" in note for note in pool.notes())
 
 
 def test_rows_that_repeat_one_another_are_kept_once(tmp_path: Path) -> None:

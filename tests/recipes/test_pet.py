@@ -256,7 +256,7 @@ def test_rows_that_repeat_evaluation_rows_are_left_out_unless_asked_for(here: Pa
     unlabelled = {"files": "more.csv", "fields": {"review": "words"}}
     run = run_recipe(recipe(here, bert, unlabelled=unlabelled, distil=[]))
     assert len(run.pool or ()) == 1
-    assert "repeat one of test" in (here / "run" / "report.md").read_text("utf-8")
+    assert "left out, repeating one of test: 2" in (here / "run" / "report.md").read_text("utf-8")
     run = run_recipe(
         recipe(here, bert, unlabelled=unlabelled, distil=[], transductive=True), overwrite=True
     )
@@ -355,6 +355,29 @@ def test_what_a_recipe_refuses_when_it_is_read(
 ):
     with pytest.raises(SettingsError, match=message):
         recipe(here, bert, **changes)
+    assert not (here / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"patterns": ["{review} It was {mask}.", "{review}"]},
+            "pattern 2, '{review}': no answer slot",
+        ),
+        ({"patterns": ["{revew} {mask}"]}, "pattern 1, .*template field 'revew'"),
+        (
+            {"distil": [{"template": "{review}", "method": "prompt_tuning"}]},
+            "distil, prompt_tuning: ",
+        ),
+        ({"distil": [{"method": "prompt_tunin"}]}, "did you mean 'prompt_tuning'"),
+    ],
+)
+def test_what_does_not_suit_the_task_is_found_before_anything_is_written(
+    here: Path, bert: Path, changes: dict[str, Any], message: str
+):
+    with pytest.raises(SettingsError, match=message):
+        run_recipe(recipe(here, bert, **changes))
     assert not (here / "run").exists()
 
 

@@ -117,13 +117,11 @@ class Pool:
 
     def notes(self) -> tuple[str, ...]:
         """What was left out and what stayed, in sentences."""
-        said = [f"{len(self):,} unlabelled rows"]
-        said += [f"{n:,} rows left out that repeat one of {s}" for s, n in self.left_out.items()]
-        said += [f"{n:,} rows stayed that repeat one of {s}" for s, n in self.stayed.items()]
-        said += (
-            [f"{self.doubles:,} rows left out that repeat an earlier one"] if self.doubles else []
-        )
-        said += [f"{self.undrawn:,} rows not drawn (limit)"] if self.undrawn else []
+        said = [f"unlabelled rows: {len(self):,}"]
+        said += [f"left out, repeating one of {s}: {n:,}" for s, n in self.left_out.items()]
+        said += [f"stayed, repeating one of {s}: {n:,}" for s, n in self.stayed.items()]
+        said += [f"left out, repeating an earlier one: {self.doubles:,}"] if self.doubles else []
+        said += [f"not drawn (limit): {self.undrawn:,}"] if self.undrawn else []
         return tuple(said)
 
     def _lines(self, shard: Shard) -> list[bytes]:

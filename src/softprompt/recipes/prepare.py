@@ -258,8 +258,9 @@ def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | No
         return FreeText(settings.max_answer_tokens)
     if settings.words is None:
         if task.kind == "text" and settings.answers == "auto":
-            first = task.examples("train")[0]
-            return OwnCandidates() if first.candidates else FreeText(settings.max_answer_tokens)
+            rows = (row for split in task.split_names for row in task.examples(split)[:1])
+            own = next((row.candidates for row in rows), None)  # train may hold none
+            return OwnCandidates() if own else FreeText(settings.max_answer_tokens)
         return None
     if task.kind == "number":
         return _poles(settings.words, task)

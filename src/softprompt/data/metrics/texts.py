@@ -59,7 +59,7 @@ def wsc(given: Given) -> float:
     right = 0
     for p, gold in given.pairs:
         span, *truth = golds_of(gold)
-        meant = p is not None and _contain(tokens(p), tokens(span))
+        meant = p is not None and same_meant(p, span)
         right += meant == (truth != [FALSE]) and p is not None
     return right / len(given.golds)
 
@@ -86,9 +86,10 @@ def run_f1(found: list[str], wanted: list[str]) -> float:
     return 2 * longest / (len(found) + len(wanted))
 
 
-def _contain(one: list[str], other: list[str]) -> bool:
-    """Whether the words of one are among the other's, and there are any."""
-    return bool(one) and bool(other) and (set(one) <= set(other) or set(other) <= set(one))
+def same_meant(one: str, other: str) -> bool:
+    """Whether two texts mean the same span: the words of one are among the other's, and there are any."""
+    mine, theirs = set(tokens(one)), set(tokens(other))
+    return bool(mine) and bool(theirs) and (mine <= theirs or theirs <= mine)
 
 
 def _best(given: Given, alike: Callable[[list[str], list[str]], float]) -> float:

@@ -28,12 +28,14 @@ from softprompt.prompts.prompt import Prompt
 from softprompt.recipes.forgetting import audit
 from softprompt.recipes.pet.scores import Shards, as_scores, score_pool, write_scores
 from softprompt.recipes.pet.settings import Cloze, PetSettings
+from softprompt.recipes.pet.texts import write_texts
 from softprompt.recipes.prepare import prepare, run_answers
 from softprompt.recipes.run_data import RunData
 from softprompt.recipes.run_folder import PROMPT, RunFolder, write_text, writing
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Watcher
+from softprompt.text.answers import FreeText
 from softprompt.text.template import parse
 from softprompt.tuning.jobs import bind
 
@@ -73,13 +75,18 @@ class Member:
         """The file of its scores on a split."""
         return self.place / f"{split.replace(' ', '-')}.npy"
 
+    def texts(self, split: str) -> Path:
+        """The file of what it wrote on a split, where answers are written."""
+        return self.scores(split).with_suffix(".json")
+
 
 @dataclass(frozen=True)
 class Made:
     """What came of a member.
 
     Args:
-        before: accuracy of its pattern on the labelled rows before any training; None: there are none.
+        before: accuracy of its pattern on the labelled rows before any training, of written answers the
+            task's first metric; None: there are none.
         metrics: split to metric to value.
         n_train: rows it was trained on.
         n_learned: parameters that training moved.
@@ -153,10 +160,10 @@ def make(
     if known is not None:
         return known
     run = member_run(settings, member)
-    bare = _untrained(run, task, backbone)
+    bare = untrained(run, task, backbone)
     before = None
     if labelled:
-        before = _evaluated(backbone, bare, task, labelled).metrics["accuracy"]
+        before = _evaluated(backbone, bare, task, labelled).metrics[_metrics(bare, task)[0]]
     trained = bool(task.examples("train"))
     n_learned, audited, prompt = 0, {}, None
     if trained:
@@ -191,22 +198,40 @@ def _score(
     for split in splits:
         found = _evaluated(backbone, applied, task, task.examples(split))
         metrics[split] = dict(found.metrics)
-        write_scores(member.scores(split), as_scores(found.predictions))
-    for _ in score_pool(backbone, applied, pool, member.shards) if pool is not None else ():
+        if isinstance(applied.answers, FreeText):
+            write_texts(member.texts(split), [one.text or "" for one in found.predictions])
+        else:
+            write_scores(member.scores(split), as_scores(found.predictions))
+    if pool is None or not task.labels:  # nothing is distilled from answers of an example's own
+        return
+    for _ in score_pool(backbone, applied, pool, member.shards):
         pass
 
 
-def _untrained(run: RunSettings, task: Task, backbone: Backbone) -> Applied:
-    """The pattern alone."""
+def untrained(run: RunSettings, task: Task, backbone: Backbone) -> Applied:
+    """The pattern alone.
+
+    Raises:
+        UsageError: pattern and words do not suit each other, the task or the backbone.
+    """
     template = parse(str(run.template))
+    if not task.examples("train"):  # rows to see what their answers are like
+        split = "test" if "test" in task.split_names else "dev"
+        task = task.with_splits(train=task.examples(split)[:1])
     answers = run_answers(run, task, template.slot_names)
     return bind(backbone, task, template, answers, run.objective, render=run.render.resolved())
+
+
+def _metrics(applied: Applied, task: Task) -> tuple[str, ...]:
+    """What a member is scored by: accuracy first, by which it is weighed, unless answers are written."""
+    written = isinstance(applied.answers, FreeText)
+    return task.metrics if written else tuple(dict.fromkeys(("accuracy", *task.metrics)))
 
 
 def _evaluated(
     backbone: Backbone, applied: Applied, task: Task, rows: Sequence[Example]
 ) -> Evaluation:
-    names = tuple(dict.fromkeys(("accuracy", *task.metrics)))
+    names = _metrics(applied, task)
     return evaluate(backbone, applied, rows, names, task.labels, both_ways=False)
 
 

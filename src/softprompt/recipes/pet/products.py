@@ -20,10 +20,12 @@ from softprompt.data.metrics import score as score_metrics
 from softprompt.data.pool import Pool
 from softprompt.data.sampling import permutation
 from softprompt.data.task import Task
+from softprompt.inference.predict import Prediction
 from softprompt.recipes.outcomes import Outcome, leave_outcome, read_outcome
 from softprompt.recipes.pet.members import Made, Member, plain_values
 from softprompt.recipes.pet.scores import Shards, as_predictions, read_scores, write_scores
 from softprompt.recipes.pet.settings import Cloze, PetSettings, Product
+from softprompt.recipes.pet.texts import read_texts, voted
 from softprompt.recipes.pet.votes import combined, softmax
 from softprompt.recipes.prepare import Prepared, prepare
 from softprompt.recipes.run_data import RunData
@@ -55,8 +57,7 @@ def leave_ensemble(
     predictions, metrics = {}, {}
     for split in splits:
         rows = task.examples(split)
-        joint = combined([read_scores(member.scores(split)) for member in members], weights)
-        predictions[split] = as_predictions(joint, rows, task.labels)
+        predictions[split] = _together(members, weights, split, rows, task)
         given = [one.answer for one in predictions[split]]
         golds, groups = [row.target for row in rows], [row.group for row in rows]
         metrics[split] = dict(score_metrics(task.metrics, given, golds, task.labels, groups))
@@ -78,6 +79,23 @@ def leave_ensemble(
     leave_outcome(outcome, predictions, task)
     _finish(place, outcome)
     return outcome
+
+
+def _together(
+    members: Sequence[Member],
+    weights: Sequence[float],
+    split: str,
+    rows: Sequence[Example],
+    task: Task,
+) -> list[Prediction]:
+    """What the models predict together: the mean of their scores, or, of written answers, a vote."""
+    if all(member.texts(split).is_file() for member in members):
+        texts = voted([read_texts(member.texts(split)) for member in members], weights)
+        return [
+            Prediction(row.id, text=text, free=True) for row, text in zip(rows, texts, strict=True)
+        ]
+    joint = combined([read_scores(member.scores(split)) for member in members], weights)
+    return as_predictions(joint, rows, task.labels)
 
 
 def soft_scores(place: Path) -> Shards:

@@ -21,13 +21,15 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.pool import Pool, read_pool, write_pool
 from softprompt.data.task import Task
-from softprompt.errors import SettingsError
+from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.pet.course import Course
+from softprompt.recipes.pet.members import Member, member_run, untrained
 from softprompt.recipes.pet.patterns import clozes_of
 from softprompt.recipes.pet.products import product_run
 from softprompt.recipes.pet.report import recipe_report
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.settings import ENSEMBLE, PRODUCTS, Cloze, PetSettings
+from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, write_text, writing
@@ -74,7 +76,7 @@ def run_recipe(
             device=settings.device,
         )
     clozes = clozes_of(settings, task, backbone)
-    _check_models(settings, clozes)
+    _check_models(settings, clozes, task, backbone)
     _claim(folder, settings, task, overwrite)
     pool = _pool(folder.path, settings, data)
     notes = [*data.notes, *(pool.notes() if pool is not None else ["no unlabelled rows"])]
@@ -129,14 +131,29 @@ def _check(settings: PetSettings, task: Task, splits: Sequence[str]) -> None:
             )
 
 
-def _check_models(settings: PetSettings, clozes: Sequence[Cloze]) -> None:
+def _check_models(
+    settings: PetSettings, clozes: Sequence[Cloze], task: Task, backbone: Backbone
+) -> None:
+    """Find now what a pattern or a product would be refused for later."""
     if settings.recipe == "ipet" and len(clozes) * settings.repetitions < 2:
         raise SettingsError(
             "recipe: ipet needs at least two models, which label for each other; give more patterns, or "
             "repetitions: 2"
         )
+    shown = task.with_splits(train=task.examples("train") or task.examples(_scored(task)[0])[:1])
+    for number, cloze in enumerate(clozes):
+        member = Member(number, 0, cloze, settings.seeds[0], Path("model"))
+        try:
+            untrained(member_run(settings, member), shown, backbone)
+        except UsageError as error:
+            raise SettingsError(f"pattern {number + 1}, '{cloze.template}': {error}") from None
     for product in settings.distil:
-        product_run(settings, product, clozes, settings.seeds[0], Path("product"))
+        run = product_run(settings, product, clozes, settings.seeds[0], Path("product"))
+        if product.backbone is None and task.labels:
+            try:
+                prepare(run, backbone, RunData(shown, (), task.skipped))
+            except UsageError as error:
+                raise SettingsError(f"distil, {product.title}: {error}") from None
 
 
 def _claim(folder: RunFolder, settings: PetSettings, task: Task, overwrite: bool) -> None:
