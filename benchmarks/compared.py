@@ -25,16 +25,22 @@ KEPT = ("results.csv", "table.csv")
 Line = Mapping[str, str]
 
 
-def pivot(lines: Sequence[Line], intervals: bool = False) -> str:
+def pivot(lines: Sequence[Line], intervals: bool = False, corner: str = "") -> str:
     """The table, in Markdown.
 
     Args:
         lines: of table.csv, and of other sets.
         intervals: 95 % intervals over splits, seeds and rows in place of the standard deviations.
+        corner: above the rows' names.
     """
     shown = [line for line in lines if line["set"] != "dev"]
-    columns = list(dict.fromkeys((line["task"], line["set"]) for line in shown))
-    head = ["", *(task if name == "test" else name for task, name in columns)]
+    tasks = list(dict.fromkeys(line["task"] for line in shown))
+    columns = sorted(  # a task's other sets behind its own
+        dict.fromkeys((line["task"], line["set"]) for line in shown),
+        key=lambda column: tasks.index(column[0]),
+    )
+    trained = {task: f"{task}, " if len(tasks) > 1 else "" for task in tasks}
+    head = [corner, *(task if name == "test" else trained[task] + name for task, name in columns)]
     head += ["learned", "stored, KB", "GFLOPs an example", "seconds a fit"]
     rows = []
     for row in dict.fromkeys(line["row"] for line in lines):
@@ -44,6 +50,26 @@ def pivot(lines: Sequence[Line], intervals: bool = False) -> str:
         first = next(iter(own.values()), None)
         rows.append([row, *cells, *_costs(first)])
     return markdown(head, rows)
+
+
+def measured_by(lines: Sequence[Line], results: Sequence[Line], metric: str | None) -> list[Line]:
+    """Lines as in table.csv of another metric; a row that has none of it stays.
+
+    Args:
+        lines: of table.csv.
+        results: of results.csv, one for each seed.
+        metric: its name; None for each task's first one.
+    """
+    found: list[Line] = []
+    for line in lines:
+        own = (r for r in results if all(r[k] == line[k] for k in ("task", "row", "set")))
+        values = [float(r["value"]) for r in own if r["metric"] == metric]
+        if not values or line["metric"] == metric:
+            found.append(line)
+            continue
+        untold = dict.fromkeys(("low", "high", "above_majority"), "")  # they are of the first one
+        found.append({**line, **untold, "metric": str(metric), **_spread(values)})
+    return found
 
 
 def elsewhere(lines: Sequence[Line], results: Sequence[Line]) -> list[Line]:
@@ -58,9 +84,13 @@ def elsewhere(lines: Sequence[Line], results: Sequence[Line]) -> list[Line]:
         own = [r for r in results if all(r[k] == line[k] for k in ("task", "row", "metric"))]
         for name in dict.fromkeys(r["set"] for r in own if r["set"].startswith("on ")):
             values = [float(r["value"]) for r in own if r["set"] == name]
-            sd = str(statistics.stdev(values)) if len(values) > 1 else ""
-            found.append({**line, "set": name, "mean": str(statistics.mean(values)), "sd": sd})
+            found.append({**line, "set": name, **_spread(values)})
     return found
+
+
+def _spread(values: Sequence[float]) -> dict[str, str]:
+    sd = str(statistics.stdev(values)) if len(values) > 1 else ""
+    return {"mean": str(statistics.mean(values)), "sd": sd}
 
 
 def _score(line: Line | None, refused: bool, intervals: bool) -> str:
@@ -71,7 +101,7 @@ def _score(line: Line | None, refused: bool, intervals: bool) -> str:
         text += f" [{100 * float(line['low']):.0f}, {100 * float(line['high']):.0f}]"
     elif line["sd"]:
         text += f"{PLUS_MINUS}{100 * float(line['sd']):.1f}"
-    told = line["above_majority"] == "True" or line["row"] == "majority class"
+    told = line["above_majority"] != "False"  # free text has no majority class
     return text if told or line["set"] != "test" else f"({text})"
 
 
@@ -94,6 +124,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a comparison")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--shift", action="store_true", help="columns for sets of test_on too")
+    parser.add_argument(
+        "--metrics", nargs="+", help="a table of each; else one of each task's first"
+    )
     parser.add_argument("--intervals", action="store_true", help="in place of ± sd")
     options = parser.parse_args(given)
     missing = [name for name in KEPT if not (options.run / name).is_file()]
@@ -108,8 +141,12 @@ def main(given: Sequence[str] | None = None) -> int:
     for name in KEPT:
         shutil.copyfile(options.run / name, home / name)
     results, lines = (_lines(home / name) for name in KEPT)
-    more = elsewhere(lines, results) if options.shift else []
-    (home / "table.md").write_text(pivot([*lines, *more], options.intervals), encoding="utf-8")
+    tables = []
+    for metric in options.metrics or [None]:
+        own = measured_by(lines, results, metric)
+        more = elsewhere(own, results) if options.shift else []
+        tables.append(pivot([*own, *more], options.intervals, metric or ""))
+    (home / "table.md").write_text("\n".join(tables), encoding="utf-8")
     print(home / "table.md")
     return 0
 

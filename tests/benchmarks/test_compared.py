@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.compared import elsewhere, main, pivot
+from benchmarks.compared import elsewhere, main, measured_by, pivot
+from softprompt.recipes.compare_file import read_compare
+from softprompt.recipes.comparison_plan import plan
+from tests.conftest import ROOT
 
 COLUMNS = "task,row,set,mean,sd,low,high,above_majority,learned,bytes,flops_per_example,seconds_per_fit,refused"
 
@@ -49,6 +52,31 @@ def test_sets_that_nothing_was_trained_on_are_shown_when_asked_for() -> None:
     assert "| 75.0 ± 1.0 | 60.0 ± 14.1 |" in pivot([*given, *more])
 
 
+def test_of_several_tasks_each_other_set_says_what_was_trained_on() -> None:
+    given = [line("prompt", "a"), line("prompt", "b")]
+    more = [line("prompt", "a", "0.6", set="on b"), line("prompt", "b", "0.5", set="on a")]
+    assert pivot([*given, *more]).startswith("|  | a | a, on b | b | b, on a | learned |")
+
+
+def test_another_metric_is_shown_and_free_text_has_no_majority_to_be_told_from() -> None:
+    given = [line("prompt", "a", "0.0", metric="exact_match", above_majority="", low="0", high="0")]
+    seeds = [
+        {"task": "a", "row": "prompt", "metric": metric, "set": name, "value": value}
+        for metric, name, value in (
+            ("exact_match", "test", "0.0"),
+            ("token_f1", "test", "0.25"),
+            ("token_f1", "on b", "0.125"),
+        )
+    ]
+    assert measured_by(given, seeds, None) == given
+    assert measured_by(given, seeds, "accuracy") == given
+    assert "| 0.0 ± 1.0 |" in pivot(given)
+    lines = measured_by(given, seeds, "token_f1")
+    table = pivot([*lines, *elsewhere(lines, seeds)], intervals=True, corner="token_f1")
+    assert table.startswith("| token_f1 | a | on b | learned |")
+    assert "| prompt | 25.0 | 12.5 | 512 |" in table
+
+
 def test_the_figures_are_kept_beside_the_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,3 +94,28 @@ def test_the_figures_are_kept_beside_the_table(
         "table.md",
     ]
     assert "75.0 ± 1.0" in (results / "methods" / "table.md").read_text()
+
+
+def test_each_metric_asked_for_has_a_table(tmp_path: Path) -> None:
+    run = tmp_path / "pairs"
+    run.mkdir()
+    rows = "".join(f"a,prompt,test,{m},{v}\n" for m, v in (("f1", "0.75"), ("accuracy", "0.5")))
+    (run / "results.csv").write_text(f"task,row,set,metric,value\n{rows}")
+    values = line("prompt", "a", metric="f1")
+    (run / "table.csv").write_text(",".join(values) + "\n" + ",".join(values.values()) + "\n")
+    given = ["--results", str(tmp_path / "results"), "--metrics", "f1", "accuracy"]
+    assert main([str(run), *given]) == 0
+    first, second = (tmp_path / "results" / "pairs" / "table.md").read_text().split("\n\n")
+    assert first.startswith("| f1 | a |")
+    assert "| prompt | 75.0 ± 1.0 |" in first
+    assert second.startswith("| accuracy | a |")
+    assert "| prompt | 50.0 |" in second
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks/comparisons").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_each_comparison_can_be_laid_out(path: Path) -> None:
+    cells = plan(read_compare(path)).cells
+    assert cells
+    assert [cell.refused for cell in cells if cell.refused] == []

@@ -231,7 +231,7 @@ def test_scores_that_are_no_numbers_are_an_error_not_a_prediction(backbones: Bac
 
 
 def test_greedy_prediction_is_refused_where_it_cannot_be_judged(backbones: Backbones):
-    with pytest.raises(SettingsError, match="masked backbone fills slots"):
+    with pytest.raises(SettingsError, match="masked backbone ranks candidates"):
         bound(backbones("bert"), prediction="greedy")
     words = Verbalizer.read({"up": [["very", "good"]], "down": [["so", "bad"]]}, 2)
     with pytest.raises(SettingsError, match="greedy needs one answer slot"):

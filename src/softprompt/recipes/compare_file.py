@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from softprompt.errors import SettingsError
 from softprompt.recipes.run_file import rooted
-from softprompt.recipes.task_schema import AnyTask, AnyText
+from softprompt.recipes.task_schema import AnyOther, AnyTask, AnyText
 from softprompt.settings import Settings, override, read_yaml
 
 BEST = "best"
@@ -79,8 +79,8 @@ class TaskEntry(CommonData):
     task: AnyTask = Field(description="a name, or your own files as in a run file")
     label: str | None = Field(default=None, description="in tables; else its name")
     note: str | None = Field(default=None, description="said beside its table")
-    test_on: Annotated[list[AnyTask], BeforeValidator(_listed)] = Field(
-        default=[], description="other tasks of the same labels, scored as they are"
+    test_on: Annotated[list[AnyOther], BeforeValidator(_listed)] = Field(
+        default=[], description="other tasks, scored as they are; each as in a run file"
     )
 
 
@@ -110,8 +110,8 @@ class CompareSettings(CommonData):
     vary: dict[str, list[Any]] = Field(
         default={}, description="dotted key: [values], one row each, such as method.length: [1, 5]"
     )
-    test_on: dict[str, Annotated[list[AnyTask], BeforeValidator(_listed)]] = Field(
-        default={}, description="task's label: other tasks of the same labels, scored as they are"
+    test_on: dict[str, Annotated[list[AnyOther], BeforeValidator(_listed)]] = Field(
+        default={}, description="task's label: other tasks, scored as they are"
     )
     reference: str = Field(default=BEST, description="a row's label; best: the highest mean on dev")
     resamples: int = Field(default=2000, ge=100, description="of the bootstrap")

@@ -22,8 +22,9 @@ from softprompt.data.sampling import balanced
 from softprompt.data.splitting import coarse_label
 from softprompt.data.task import Task
 from softprompt.errors import DataError, SettingsError, UsageError
+from softprompt.recipes.other_tasks import Other, with_others
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.task_schema import FileTask, MixTask
+from softprompt.recipes.task_schema import FileTask, MixTask, NamedTask
 from softprompt.recipes.unlabelled_rows import UNLABELLED, Unlabelled, find_unlabelled
 
 DEV_SHARE, MOST_DEV = 0.1, 1_000
@@ -149,7 +150,10 @@ def _shaped(task: Task, settings: RunSettings) -> RunData:
             task = replace(task, splits={**task.splits, UNLABELLED: split})
             drawn = f", at most {limit:,} of them" if limit is not None else ""
             notes.append(f"unlabelled: {unlabelled.note or 'rows of the task'}{drawn}")
-    task, shifted = _with_others(task, settings, notes)
+    task, shifted, said = with_others(
+        task, _others(settings), settings.test_limit, settings.data_seed
+    )
+    notes += said
     return RunData(task, tuple(notes), skipped, shifted, unlabelled)
 
 
@@ -192,59 +196,21 @@ def _labels(task: Task, rows: Sequence[Example]) -> list[str]:
         ) from None
 
 
-def _with_others(
-    task: Task, settings: RunSettings, notes: list[str]
-) -> tuple[Task, tuple[str, ...]]:
-    """The task with the test sets of other tasks as further splits, `on NAME`.
-
-    Fields of other names take the task's own, in their order. Nothing is chosen on these rows, so
-    a task without a test set gives its dev set.
-    """
-    found: dict[str, list[Example]] = {}
+def _others(settings: RunSettings) -> list[Other]:
+    """The tasks that the run is scored on too; their labels are looked at by `with_others`."""
+    found: list[Other] = []
     for given in settings.test_on:
         if isinstance(given, MixTask):
             raise SettingsError("test_on: a mixture is to be trained on; name its tasks one by one")
-        if isinstance(given, str):
-            other = load_task(given, settings.data, None, settings.data_seed)
-        else:
-            other = file_task(given)
-        name = f"on {other.name}"
-        _check_alike(task, other)
-        split = "test" if "test" in other.split_names else "dev"
-        if split not in other.split_names or name in found:
-            problem = "is given twice" if name in found else "has neither a test nor a dev split"
-            raise SettingsError(f"test_on: task '{other.name}' {problem}")
-        rows = other.examples(split)
-        if settings.test_limit is not None and settings.test_limit < len(rows):
-            rows = other.subsample(split, settings.test_limit, settings.data_seed).examples(split)
-        if set(other.fields) != set(task.fields):
-            pairs = ", ".join(f"{b} as {a}" for a, b in zip(task.fields, other.fields, strict=True))
-            notes.append(f"{name}: {pairs}")
-            rows = [
-                replace(row, fields=dict(zip(task.fields, row.fields.values(), strict=True)))
-                for row in rows
-            ]
-        found[name] = rows
-        notes.append(f"{name}: {len(rows):,} rows of its {split} split")
-    return (task.with_splits(**found) if found else task), tuple(found)
-
-
-def _check_alike(task: Task, other: Task) -> None:
-    """Refuse a task that the prompt of another cannot be scored on.
-
-    Raises:
-        SettingsError: other labels, or another number of fields.
-    """
-    if other.kind != task.kind or set(other.labels) != set(task.labels):
-        raise SettingsError(
-            f"test_on: task '{other.name}' has the labels {listed(other.labels) or 'none'}, "
-            f"'{task.name}' has {listed(task.labels) or 'none'}; expected the same ones"
-        )
-    if len(other.fields) != len(task.fields):
-        raise SettingsError(
-            f"test_on: task '{other.name}' has the fields {listed(other.fields)}, '{task.name}' has "
-            f"{listed(task.fields)}; expected as many"
-        )
+        if isinstance(given, FileTask):
+            task = file_task(given)
+            found.append(Other(task, task.name))
+            continue
+        named = NamedTask(task=given) if isinstance(given, str) else given
+        task = load_task(named.task, settings.data, named.variant, settings.data_seed)
+        of = f" ({named.variant})" if named.variant is not None else ""
+        found.append(Other(task, f"{task.name}{of}", named.labels))
+    return found
 
 
 def file_task(files: FileTask) -> Task:

@@ -19,6 +19,7 @@ from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.methods.registry import METHODS
 from softprompt.recipes.task_schema import (
+    AnyOther,
     AnyTask,
     AnyText,
     FileTask,
@@ -179,8 +180,10 @@ class RunSettings(Settings):
         default=False,
         description="a task with a dev file and no test: that file is the test, dev comes out of train",
     )
-    test_on: list[AnyTask] = Field(
-        default=[], description="other tasks of the same labels, scored as they are at the end"
+    test_on: list[AnyOther] = Field(
+        default=[],
+        description="other tasks, scored as they are at the end: names, files, or {task: name, "
+        "variant: …, labels: {its own: the trained one's}}",
     )
 
     @model_validator(mode="before")

@@ -109,6 +109,17 @@ class MixTask(Settings):
     name: str = Field(default="mixture", description="in reports")
 
 
+class NamedTask(Settings):
+    """A task of the tables to be scored on, with what a bare name cannot say."""
+
+    task: str = Field(description="its name")
+    variant: str | None = Field(default=None, description="other files of it")
+    labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
+        default=None,
+        description="each of its labels: the trained task's for it, where they are not the same",
+    )
+
+
 def _task_kind(value: Any) -> str:
     mixed = isinstance(value, MixTask) or (isinstance(value, Mapping) and "mix" in value)
     return "str" if isinstance(value, str) else "MixTask" if mixed else "FileTask"
@@ -120,6 +131,21 @@ AnyTask = Annotated[
     | Annotated[MixTask, Tag("MixTask")],
     Discriminator(_task_kind),
 ]
+
+
+def _other_kind(value: Any) -> str:
+    named = isinstance(value, NamedTask) or (isinstance(value, Mapping) and "task" in value)
+    return "NamedTask" if named else _task_kind(value)
+
+
+AnyOther = Annotated[
+    Annotated[str, Tag("str")]
+    | Annotated[NamedTask, Tag("NamedTask")]
+    | Annotated[FileTask, Tag("FileTask")]
+    | Annotated[MixTask, Tag("MixTask")],
+    Discriminator(_other_kind),
+]
+"""A task that another is scored on."""
 
 
 def _text_kind(value: Any) -> str:
