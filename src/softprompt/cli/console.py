@@ -41,7 +41,7 @@ CHINESE = MappingProxyType(
     }
 )
 PLAIN_LINES = 10
-"""Lines of progress per fit where there is no terminal, besides those of evaluations."""
+"""Lines of progress per fit where there is no terminal and nothing else is said."""
 
 
 def say(text: str = "") -> None:
@@ -79,6 +79,7 @@ class Console:
         words: the few words of a progress line, in the user's language.
         facts: whether to show facts and stages (the quickstart tells its own story).
         terminal: whether to draw a bar; by default if standard output is a terminal.
+        lines: of progress per fit where there is no terminal, besides those of evaluations.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Console:
         *,
         facts: bool = True,
         terminal: bool | None = None,
+        lines: int = PLAIN_LINES,
     ):
-        self._words, self._show_facts = words, facts
+        self._words, self._show_facts, self._lines = words, facts, lines
         self._terminal = sys.stdout.isatty() if terminal is None else terminal
         self._bar: Any = None
         self._tasks: dict[tuple[int, str], TaskID] = {}
@@ -141,7 +143,7 @@ class Console:
         if self._terminal:
             self._draw(progress, figures)
             return
-        every = max(1, progress.steps // PLAIN_LINES)
+        every = max(1, progress.steps // self._lines)
         if dev is not None or progress.step % every == 0 or progress.step == progress.steps:
             seconds = (progress.steps - progress.step) * (now - began) / done if done else None
             left = f"  {clock(seconds)} {self._words['left']}" if seconds is not None else ""

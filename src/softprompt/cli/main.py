@@ -25,6 +25,7 @@ from softprompt.cli import (
     forgetting,
     looking,
     pretraining,
+    searching,
     starting,
     training,
     using,
@@ -47,6 +48,7 @@ app = typer.Typer(
 for verbs in (
     starting,
     training,
+    searching,
     comparing,
     using,
     ensembles,

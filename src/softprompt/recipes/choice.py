@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Protocol
 
 from softprompt.errors import RunError
 from softprompt.recipes.outcomes import Outcome
@@ -16,6 +17,18 @@ from softprompt.recipes.prepare import Bound
 
 SAME = 1e-9
 """Means closer than this are one: sums of the same shares in another order differ by less."""
+
+
+class Weighed(Protocol):
+    """What can be chosen among: scores of fits on dev, how large they are, why one cannot be chosen."""
+
+    @property
+    def failure(self) -> str | None: ...
+
+    @property
+    def n_learned(self) -> int: ...
+
+    def values(self, split: str, metric: str) -> list[float]: ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,7 @@ class Choice:
     settled: str
 
 
-def choose(tried: Sequence[Tried], metric: str, higher_is_better: bool = True) -> Choice:
+def choose(tried: Sequence[Weighed], metric: str, higher_is_better: bool = True) -> Choice:
     """The best variant by mean dev metric; of equals the one with the lowest mean dev loss (if each has
     one), then with the fewest parameters, then the first.
 

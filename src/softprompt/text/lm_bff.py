@@ -71,16 +71,20 @@ def from_lm_bff(source: str, *, fields: Sequence[str] | None = None) -> Template
     return Template.from_parts(parts)
 
 
-def read_lm_bff_templates(path: str | Path) -> list[tuple[Template, float | None]]:
+def read_lm_bff_templates(
+    path: str | Path, *, fields: Sequence[str] | None = None
+) -> list[tuple[Template, float | None]]:
     """Templates of a released file, best first if it is sorted, with dev scores from `.score.txt`.
 
+    Args:
+        fields: names of the sentences, as `from_lm_bff` takes them.
     Raises:
         DataError: a line that is no template, with its number.
     """
     read = []
     for number, score, text in _lines(path):
         try:
-            read.append((from_lm_bff(text), score))
+            read.append((from_lm_bff(text, fields=fields), score))
         except TemplateError as error:
             raise DataError(str(error), str(path), number) from None
     return read

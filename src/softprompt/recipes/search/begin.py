@@ -1,0 +1,133 @@
+"""What every search begins with: its data, its backbone, its folder; refused before anything is written.
+
+Knows runs and folders, not what is searched for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import Field
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.task import Task
+from softprompt.errors import SettingsError
+from softprompt.recipes.run_data import RunData, run_task
+from softprompt.recipes.schema import RunSettings
+from softprompt.recipes.search.folder import SearchFolder
+from softprompt.recipes.watching import Fact, Silent, Watcher
+from softprompt.settings import Settings
+
+
+class SearchSettings(Settings):
+    """What every kind of search has; a kind's own class adds to it."""
+
+    fits: int = Field(default=20, ge=0, description="of the best candidates, how many are fitted")
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search about to begin, or to go on.
+
+    Args:
+        run: the run whose template or words are searched.
+        settings: the search's own.
+        folder: claimed.
+        data: the whole data of the run.
+        backbone: loaded.
+        told: is told what happens.
+        resumed: whether an earlier search goes on.
+    """
+
+    run: RunSettings
+    settings: SearchSettings
+    folder: SearchFolder
+    data: RunData
+    backbone: Backbone
+    told: Watcher
+    resumed: bool
+
+    @property
+    def task(self) -> Task:
+        """The task without its test rows: no search sees them."""
+        return seen_task(self.data.task)
+
+
+def begin(
+    kind: str,
+    run: RunSettings,
+    settings: SearchSettings,
+    out: Path,
+    watcher: Watcher | None = None,
+    *,
+    overwrite: bool = False,
+    backbone: Backbone | None = None,
+    data: RunData | None = None,
+) -> Search:
+    """Read the data, load the backbone, take the folder.
+
+    Args:
+        kind: `words`, `templates` or `triggers`.
+        out: the search's folder; an unfinished search there is gone on with.
+        overwrite: begin anew where a search stands already.
+        backbone, data: what `run` names, where it was loaded or read already.
+    Raises:
+        UsageError: settings, data or backbone that do not fit; nothing was written.
+    """
+    told = watcher or Silent()
+    folder = SearchFolder(out)
+    folder.check()
+    _check(run)
+    data = data or run_task(run)
+    if not ("dev" in data.task.split_names and data.task.examples("dev")):
+        raise SettingsError(
+            f"task '{data.task.name}' has no dev split, and candidates are ranked on dev; give a dev file, "
+            "a dev_size above 0, or k_shot"
+        )
+    if backbone is None:
+        told.note(f"loading {run.backbone}")
+        backbone = load_backbone(
+            run.backbone, family=run.family, precision=run.precision, device=run.device
+        )
+    task = data.task
+    config = {"kind": kind, "search": settings.model_dump(mode="json"), "run": run.resolved()}
+    hashes = {s: task.content_hash(s) for s in task.split_names if s != "unlabelled"}
+    resumed = folder.claim(config, hashes, overwrite)
+    told.facts(_facts(kind, task, backbone, run, data))
+    if resumed:
+        told.note(f"going on with the search in {out}")
+    return Search(run, settings, folder, data, backbone, told, resumed)
+
+
+def seen_task(task: Task) -> Task:
+    """A task with the splits that a search may look at: train, dev and what has no labels."""
+    kept = {
+        name: task.splits[name] for name in ("train", "dev", "unlabelled") if name in task.splits
+    }
+    return replace(task, splits=kept)
+
+
+def _check(run: RunSettings) -> None:
+    if "recipe" in type(run).model_fields:
+        raise SettingsError("recipe: a search fits ordinary runs; leave the key out")
+    if run.sweep:
+        raise SettingsError(
+            "sweep: a search fits every candidate under one choice of settings; sweep the best one afterwards"
+        )
+
+
+def _facts(
+    kind: str, task: Task, backbone: Backbone, run: RunSettings, data: RunData
+) -> list[Fact]:
+    family = backbone.family.replace("_", "-")
+    rows = ", ".join(f"{s} {len(task.examples(s)):,}" for s in task.split_names)
+    return [
+        Fact("search", kind),
+        Fact("backbone", f"{backbone.name} ({family}, {backbone.n_parameters:,} parameters)"),
+        Fact("device", f"{backbone.device}, {backbone.precision}"),
+        Fact("task", f"{task.name}: {rows}"),
+        *(Fact("", note) for note in data.notes),
+        Fact("method", run.method.name),
+    ]

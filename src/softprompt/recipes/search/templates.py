@@ -1,0 +1,285 @@
+"""Templates written by a T5, or read from a list: ranked without training on train, the best fitted, ranked on dev.
+
+LM-BFF (Gao et al. 2020, arXiv 2012.15723), section 5.2. One output for the whole training set, the label
+words in place; every template is then scored on train by the run's own backbone, which is cheap, and the
+best are fitted as ordinary runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from softprompt.backbones.backbone import Backbone
+from softprompt.backbones.loading import load_backbone
+from softprompt.data.metrics import hard
+from softprompt.data.task import Task
+from softprompt.errors import SettingsError
+from softprompt.inference.budget import TOKEN_BUDGET
+from softprompt.recipes.pages import Block, Heading, Lines, Paragraph
+from softprompt.recipes.prepare import run_answers
+from softprompt.recipes.run_data import RunData, run_task
+from softprompt.recipes.schema import RunSettings
+from softprompt.recipes.search.begin import Search, SearchSettings, begin
+from softprompt.recipes.search.candidates import (
+    CANDIDATES,
+    Candidate,
+    read_candidates,
+    write_candidates,
+)
+from softprompt.recipes.search.finishing import Searched, finish
+from softprompt.recipes.search.forms import Form, forms, is_spaced
+from softprompt.recipes.search.grown import Beam, check_generator, grow
+from softprompt.recipes.search.template_lists import read_templates
+from softprompt.recipes.search.template_ranking import listed_reasons, ranked, usable
+from softprompt.recipes.watching import Fact, Watcher
+from softprompt.text.answers import Answers, Poles, Verbalizer
+from softprompt.text.plain import PLAIN
+from softprompt.text.template import parse
+from softprompt.tuning.jobs import answers_of
+
+MANY_ROWS = 1_000
+"""Training rows above which a search is slow enough to say so."""
+
+
+class TemplateSettings(SearchSettings):
+    """How templates are searched."""
+
+    generator: str = Field(
+        default="softprompt/tiny-t5@span", description="a T5 with sentinels: a folder or a name"
+    )
+    precision: Literal["auto", "float32", "float16", "bfloat16", "float64", "int8"] = Field(
+        default="auto", description="of the generator"
+    )
+    combine: Literal["log_p", "logits"] = Field(
+        default="log_p",
+        description="examples together: the sum of log p (paper), or log softmax of mean logits (release)",
+    )
+    beam: int = Field(default=100, ge=1, description="outputs kept after each token")
+    templates: int = Field(
+        default=100, ge=1, description="candidates in all, evenly from each form"
+    )
+    max_tokens: int = Field(default=20, ge=2, description="of an output, its sentinels included")
+    limit: int = Field(
+        default=256, ge=4, description="tokens of an example that the generator reads"
+    )
+    raised: bool = Field(
+        default=False,
+        description="show the generator single texts with their first letter raised, as the release does",
+    )
+    fields: list[str] = Field(
+        default=[], description="one or two; else those of the run's template, else the task's"
+    )
+    candidates: str | None = Field(
+        default=None,
+        description="a file of templates instead of a generator: LM-BFF's released notation, ours, or "
+        "candidates.jsonl",
+    )
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a search for templates needs beside the run, checked before anything is written."""
+
+    forms: tuple[Form, ...]
+    words: tuple[str, ...]
+    spaced: bool
+    given: tuple[Candidate, ...]
+    generator: Backbone | None
+
+
+def search_templates(
+    run: RunSettings,
+    settings: TemplateSettings,
+    out: Path,
+    watcher: Watcher | None = None,
+    *,
+    overwrite: bool = False,
+    backbone: Backbone | None = None,
+    generator: Backbone | None = None,
+) -> Searched:
+    """Find templates, rank them, fit the best.
+
+    Args:
+        out: the search's folder; an unfinished search there is gone on with.
+        overwrite: begin anew where a search stands already.
+        backbone, generator: those that are named, where they are loaded already.
+    Raises:
+        UsageError: settings, data or models that do not fit; nothing was written.
+        RunError: every fit failed, or the disk refuses.
+    """
+    data = run_task(run)
+    plan = _plan(run, settings, data, out, overwrite, generator)
+    if plan.given:
+        backbone = backbone or load_backbone(
+            run.backbone, family=run.family, precision=run.precision, device=run.device
+        )
+        usable(run, plan.given, data.task, backbone)
+    search = begin(
+        "templates", run, settings, out, watcher, overwrite=overwrite, backbone=backbone, data=data
+    )
+    if not search.folder.candidates.is_file():
+        _find(search, settings, plan)
+    candidates = read_candidates(search.folder.candidates)
+    metric = search.task.metrics[0]
+    return finish(search, "Templates", _blocks(candidates, settings, metric), f"train {metric}")
+
+
+def example_words(answers: Answers | None, task: Task) -> tuple[str, ...]:
+    """The label word of each training example; for a number that of the pole it is nearer to.
+
+    Raises:
+        SettingsError: a task whose answers are no label words.
+    """
+    examples = task.examples("train")
+    if isinstance(answers, Verbalizer):
+        first = {label: alternatives[0][0] for label, alternatives in answers.words.items()}
+        return tuple(first[str(hard(one.target))] for one in examples)
+    if isinstance(answers, Poles):
+        middle = sum(answers.bounds) / 2  # STS-B: 2.5, as in the release
+        low, high = answers.words
+        return tuple(low if float(one.target) < middle else high for one in examples)  # type: ignore[arg-type]
+    raise SettingsError(
+        f"task '{task.name}' is not answered by label words; templates grow around the word of each "
+        "example's label"
+    )
+
+
+# --- before anything is written -----------------------------------------------------------------
+
+
+def _plan(
+    run: RunSettings,
+    settings: TemplateSettings,
+    data: RunData,
+    out: Path,
+    overwrite: bool,
+    generator: Backbone | None,
+) -> _Plan:
+    task = data.task
+    answers = run_answers(run, task, 1) or answers_of(task, 1)
+    words = example_words(answers, task)
+    fields = _fields(run, settings, task)
+    given: Sequence[Candidate] = ()
+    if settings.candidates is not None:
+        given = read_templates(Path(settings.candidates), fields)
+    spaced = is_spaced(dict.fromkeys(words))
+    shown = () if given else forms(fields, spaced=spaced, raised=settings.raised)
+    known = (out / CANDIDATES).is_file() and not overwrite
+    if generator is None and not given and not known:
+        generator = load_backbone(
+            settings.generator, precision=settings.precision, device=run.device
+        )
+    if generator is not None:
+        check_generator(generator)
+    return _Plan(shown, words, spaced, tuple(given), generator)
+
+
+def _fields(run: RunSettings, settings: TemplateSettings, task: Task) -> tuple[str, ...]:
+    own = parse(run.template).fields if run.template not in (None, PLAIN) else ()
+    fields = tuple(settings.fields) or own or task.fields
+    for name in fields:
+        if name not in task.fields:
+            known = ", ".join(task.fields)
+            raise SettingsError(f"fields: task '{task.name}' has {known}, found '{name}'")
+    return fields
+
+
+# --- finding and ranking --------------------------------------------------------------------------
+
+
+def _find(search: Search, settings: TemplateSettings, plan: _Plan) -> None:
+    """Write `candidates.jsonl`, best first."""
+    dropped: dict[str, int] = {}
+    if plan.given:
+        found = list(plan.given)
+        search.told.note(f"{len(found)} templates in {settings.candidates}")
+    else:
+        found = _generated(search, settings, plan, dropped)
+    fitting, unfit = usable(search.run, found, search.task, search.backbone)
+    dropped |= unfit
+    found = ranked(search, fitting)
+    if dropped:
+        search.told.note(f"dropped: {listed_reasons(dropped)}")
+    write_candidates(search.folder.candidates, found)
+
+
+def _generated(
+    search: Search, settings: TemplateSettings, plan: _Plan, dropped: dict[str, int]
+) -> list[Candidate]:
+    generator, examples = plan.generator, search.task.examples("train")
+    assert generator is not None
+    search.told.facts(
+        [
+            Fact("generator", f"{generator.name} ({generator.n_parameters:,} parameters)"),
+            Fact("forms", ", ".join(form.name for form in plan.forms)),
+        ]
+    )
+    if len(examples) > MANY_ROWS:
+        search.told.warning(
+            f"train has {len(examples):,} rows, and every beam reads all of them at every token; k_shot or "
+            "train_limit make it fewer"
+        )
+    budget = search.run.training.token_budget
+    beam = Beam(
+        settings.beam,
+        settings.max_tokens,
+        settings.combine,
+        settings.limit,
+        budget if isinstance(budget, int) else TOKEN_BUDGET,
+    )
+    found: list[Candidate] = []
+    share = math.ceil(settings.templates / len(plan.forms))
+    for form in plan.forms:
+        place = search.folder.work / f"form-{form.name}.json"
+        made, lost = grow(
+            generator, form, examples, plan.words, beam, plan.spaced, place, search.told
+        )
+        for reason, count in lost.items():
+            dropped[reason] = dropped.get(reason, 0) + count
+        search.told.note(f"form {form.name}: {len(made)} templates, {min(share, len(made))} kept")
+        found += [
+            Candidate(one.template, None, {"form": one.form, "generator": one.score})
+            for one in made[:share]
+        ]
+    return list({one.key: one for one in reversed(found)}.values())[::-1][: settings.templates]
+
+
+# --- the report -----------------------------------------------------------------------------------
+
+
+def _blocks(
+    candidates: Sequence[Candidate], settings: TemplateSettings, metric: str
+) -> list[Block]:
+    name = f"train {metric}"
+    scores = [one.scores[name] for one in candidates if name in one.scores]
+    best = scores[0] if scores else math.nan
+    tied = sum(score == best for score in scores)
+    ways = {"log_p": "log-probabilities summed", "logits": "logits averaged"}
+    source = (
+        f"Read from `{settings.candidates}`."
+        if settings.candidates is not None
+        else f"Written by {settings.generator}: one beam of {settings.beam} over all training rows, "
+        f"{ways[settings.combine]} over the rows, at most {settings.max_tokens} tokens."
+    )
+    lines = [f"{len(candidates)} templates"]
+    grown_in = [one.scores["form"] for one in candidates if "form" in one.scores]
+    lines += [f"form {form}: {grown_in.count(form)}" for form in dict.fromkeys(grown_in)]
+    if scores:
+        lines.append(
+            f"{name} before any training: best {best:.3f}, {tied} tied there, worst {scores[-1]:.3f}"
+        )
+    return [
+        Heading("Where they come from"),
+        Paragraph(source),
+        Paragraph(
+            f"They stand in the order of {name} on the run's backbone before any training, equal ones by "
+            "cross-entropy, then in the order in which they were found."
+        ),
+        Lines(lines),
+    ]
