@@ -36,7 +36,7 @@ def pivot(lines: Sequence[Line], intervals: bool = False, corner: str = "") -> s
     shown = [line for line in lines if line["set"] != "dev"]
     tasks = list(dict.fromkeys(line["task"] for line in shown))
     columns = sorted(  # a task's other sets behind its own
-        dict.fromkeys((line["task"], line["set"]) for line in shown),
+        dict.fromkeys((line["task"], line["set"]) for line in shown if line["set"]),
         key=lambda column: tasks.index(column[0]),
     )
     trained = {task: f"{task}, " if len(tasks) > 1 else "" for task in tasks}
@@ -45,8 +45,8 @@ def pivot(lines: Sequence[Line], intervals: bool = False, corner: str = "") -> s
     rows = []
     for row in dict.fromkeys(line["row"] for line in lines):
         own = {(line["task"], line["set"]): line for line in shown if line["row"] == row}
-        refused = any(line["row"] == row and line["refused"] for line in lines)
-        cells = [_score(own.get(column), refused, intervals) for column in columns]
+        refused = {line["task"] for line in lines if line["row"] == row and line["refused"]}
+        cells = [_score(own.get(column), column[0] in refused, intervals) for column in columns]
         first = next(iter(own.values()), None)
         rows.append([row, *cells, *_costs(first)])
     return markdown(head, rows)
