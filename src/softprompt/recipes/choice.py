@@ -31,16 +31,9 @@ class Weighed(Protocol):
     def values(self, split: str, metric: str) -> list[float]: ...
 
 
-@dataclass(frozen=True)
-class Tried:
-    """A variant and what came of it.
+class Outcomes:
+    """What is chosen from has in common: what came of its fits, one for each seed."""
 
-    Args:
-        bound: the variant.
-        outcomes: one per seed.
-    """
-
-    bound: Bound
     outcomes: Sequence[Outcome]
 
     @property
@@ -54,12 +47,25 @@ class Tried:
         return self.outcomes[0].n_learned
 
     def values(self, split: str, metric: str) -> list[float]:
-        """A metric on a split, one value per seed; none of a variant that failed."""
+        """A metric on a split, one value per seed; none where one failed."""
         if self.failure is not None:
             return []
         return [
             o.metrics[split][metric] for o in self.outcomes if metric in o.metrics.get(split, {})
         ]
+
+
+@dataclass(frozen=True)
+class Tried(Outcomes):
+    """A variant and what came of it.
+
+    Args:
+        bound: the variant.
+        outcomes: one per seed.
+    """
+
+    bound: Bound
+    outcomes: Sequence[Outcome]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,20 @@ def text_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class FileTask(Settings):
+class Reading(Settings):
+    """How the rows of files are read."""
+
+    header: bool | list[str] = Field(
+        default=True, description="csv, tsv: false, or the columns' names"
+    )
+    delimiter: str | None = Field(default=None, description="csv, tsv: one character")
+    quoting: bool | None = Field(default=None, description="csv, tsv: whether quotes enclose cells")
+    line_limit: int = Field(default=1 << 20, ge=1, description="longest line in bytes")
+    strip: bool = Field(default=True, description="drop white space around texts")
+    skip_bad_rows: bool = Field(default=False, description="pass over bad rows and count them")
+
+
+class FileTask(Reading):
     """A task from your own files; relative paths are relative to the run file."""
 
     train: str | None = Field(
@@ -60,17 +73,9 @@ class FileTask(Settings):
     id: str | None = Field(default=None, description="column of ids")
     candidates: str | None = Field(default=None, description="column of an example's own answers")
     group: str | None = Field(default=None, description="column of rows that are scored together")
-    header: bool | list[str] = Field(
-        default=True, description="csv, tsv: false, or the columns' names"
-    )
-    delimiter: str | None = Field(default=None, description="csv, tsv: one character")
-    quoting: bool | None = Field(default=None, description="csv, tsv: whether quotes enclose cells")
-    line_limit: int = Field(default=1 << 20, ge=1, description="longest line in bytes")
-    strip: bool = Field(default=True, description="drop white space around texts")
-    skip_bad_rows: bool = Field(default=False, description="pass over bad rows and count them")
 
 
-class TextFiles(Settings):
+class TextFiles(Reading):
     """Unlabelled text from any files; relative paths are relative to the run file."""
 
     files: Annotated[list[str], BeforeValidator(text_list)] = Field(
@@ -81,14 +86,6 @@ class TextFiles(Settings):
         description="{field: column}, or columns in the order of the task's fields; else columns "
         "called as the fields",
     )
-    header: bool | list[str] = Field(
-        default=True, description="csv, tsv: false, or the columns' names"
-    )
-    delimiter: str | None = Field(default=None, description="csv, tsv: one character")
-    quoting: bool | None = Field(default=None, description="csv, tsv: whether quotes enclose cells")
-    line_limit: int = Field(default=1 << 20, ge=1, description="longest line in bytes")
-    strip: bool = Field(default=True, description="drop white space around texts")
-    skip_bad_rows: bool = Field(default=False, description="pass over bad rows and count them")
 
 
 class MixTask(Settings):

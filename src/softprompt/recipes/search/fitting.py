@@ -25,7 +25,7 @@ from softprompt.inference.evaluate import evaluate
 from softprompt.inference.predictor import applied_prompt
 from softprompt.inference.wearing import worn
 from softprompt.prompts.prompt import Prompt
-from softprompt.recipes.choice import Choice, choose
+from softprompt.recipes.choice import Choice, Outcomes, choose
 from softprompt.recipes.outcomes import Outcome, read_outcome
 from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.prepare import prepare, run_answers
@@ -44,7 +44,7 @@ TESTED = "test.json"
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Fitted(Outcomes):
     """A candidate and what came of its fits.
 
     Args:
@@ -56,24 +56,6 @@ class Fitted:
     candidate: Candidate
     place: Path
     outcomes: Sequence[Outcome]
-
-    @property
-    def failure(self) -> str | None:
-        """Why it cannot be chosen: one of its fits did not reach its end."""
-        found = [outcome.failure for outcome in self.outcomes if outcome.failure is not None]
-        return "\n".join(found) or None
-
-    @property
-    def n_learned(self) -> int:
-        return self.outcomes[0].n_learned
-
-    def values(self, split: str, metric: str) -> list[float]:
-        """A metric on a split, one value per seed; none of a fit that failed."""
-        if self.failure is not None:
-            return []
-        return [
-            o.metrics[split][metric] for o in self.outcomes if metric in o.metrics.get(split, {})
-        ]
 
 
 @dataclass(frozen=True)
