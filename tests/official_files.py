@@ -17,7 +17,7 @@ N = 8
 
 def write_all(root: Path) -> Path:
     """Every file that an entry of `known_tasks.py` names, below a folder."""
-    for write in (_glue, _super_glue, _lm_bff, _fewclue, _reviews, _questions, _generation):
+    for write in (_glue, _super_glue, _lm_bff, _fewclue, _reviews, _pet, _questions, _generation):
         write(root)
     return root
 
@@ -226,6 +226,29 @@ def _reviews(root: Path) -> None:
         ("ag_news/test.csv", '"3","Title","A\\\\text"\n'),
     ):
         _text(root / name, rows)
+
+
+def _pet(root: Path) -> None:
+    """Yahoo's questions with line ends as Zhang et al. write them; x-stance in two languages."""
+    for part in ("train", "test"):
+        asked = io.StringIO()
+        writer = csv.writer(asked, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        for n in range(20):
+            writer.writerow((n % 10 + 1, f"why {part} {n}", "" if n % 2 else r"since\nthen", "so"))
+        _text(root / f"yahoo_answers/{part}.csv", asked.getvalue())
+    for part in ("train", "valid", "test"):
+        rows = [
+            {
+                "question": f"Frage {n}",
+                "id": n,
+                "question_id": n,
+                "language": ("de", "fr", "it")[n % 3],
+                "comment": f"{part} {n}",
+                "label": ("FAVOR", "AGAINST")[n // 3 % 2],
+            }
+            for n in range(3 * N)
+        ]
+        _jsonl(root / f"x_stance/{part}.jsonl", rows)
 
 
 def _questions(root: Path) -> None:

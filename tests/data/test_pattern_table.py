@@ -13,7 +13,8 @@ from softprompt.data.examples import Example
 from softprompt.data.normalising import holds_chinese
 from softprompt.data.registry import find_entry, load_task, task_without_rows
 from softprompt.data.task import Task
-from softprompt.data.tasks.patterns import OWN, PATTERNS, Pattern, patterns_of
+from softprompt.data.tasks.pattern import OWN, Pattern
+from softprompt.data.tasks.patterns import PATTERNS, patterns_of
 from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
@@ -50,6 +51,8 @@ def test_each_task_has_as_many_patterns_as_its_paper() -> None:
     counts = {task: len(found) for task, found in PATTERNS.items()}
     assert counts["yelp_review"] == counts["yelp_polarity"] == 4
     assert counts["ag_news"] == 5
+    assert counts["yahoo_answers"] == 6
+    assert counts["x_stance_de"] == counts["x_stance_fr"] == 2
     assert counts["mnli_dev"] == counts["glue/mnli"] == counts["lm_bff/snli"] == 4
     assert counts["super_glue/rte"] == counts["super_glue/cb"] == 5
     assert counts["super_glue/boolq"] == 6

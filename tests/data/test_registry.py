@@ -40,7 +40,7 @@ def test_an_entry_has_all_that_a_run_needs(entry: TaskEntry) -> None:
         assert entry.templates["causal"].endswith("{mask}")
         # Its decoder answers: no slot in the text that its encoder reads.
         assert "{mask}" not in entry.templates["encoder_decoder"].partition("{decoder}")[0]
-    assert entry.language in ("en", "zh")
+    assert entry.language in ("en", "zh", "de", "fr")
     assert entry.source
     if "train" in entry.files:
         assert "dev" in entry.files or entry.dev_fraction

@@ -332,3 +332,21 @@ def test_labels_of_sentiment_mean_what_the_texts_say(
             if word in str(example.fields[task.fields[0]]).casefold()
         ]
         assert own.count(expected) > 2 / 3 * len(own) > 0
+
+
+def test_yahoo_has_title_and_body_as_one_text(tmp_path: Path) -> None:
+    task = load_task("yahoo_answers", write_all(tmp_path))
+    even, odd = task.examples("test")[:2]
+    assert even.fields == {"question": "why test 0 since then", "answer": "so"}
+    assert odd.fields["question"] == "why test 1"
+    assert (even.target, odd.target) == ("Society & Culture", "Science & Mathematics")
+
+
+def test_x_stance_has_the_rows_of_its_language(tmp_path: Path) -> None:
+    root = write_all(tmp_path)
+    for language, first in (("de", 0), ("fr", 1)):
+        rows = load_task(f"x_stance_{language}", root).examples("test")
+        assert [row.fields["question"] for row in rows] == [
+            f"Frage {n}" for n in range(first, 24, 3)
+        ]
+        assert [row.target for row in rows[:2]] == ["FAVOR", "AGAINST"]

@@ -34,6 +34,7 @@ from softprompt.data.tasks.entry import Form, TaskEntry, TaskFile
 from softprompt.data.tasks.generation import GENERATION
 from softprompt.data.tasks.glue import GLUE
 from softprompt.data.tasks.lm_bff import LM_BFF
+from softprompt.data.tasks.pet_tasks import PET_TASKS
 from softprompt.data.tasks.question_answering import QUESTION_ANSWERING
 from softprompt.data.tasks.shipped import SHIPPED
 from softprompt.data.tasks.super_glue import SUPER_GLUE
@@ -41,7 +42,7 @@ from softprompt.data.tasks.super_glue import SUPER_GLUE
 __all__ = ["TASKS", "Form", "TaskEntry", "TaskFile"]
 
 TABLES = (
-    *(SHIPPED, CLASSIFICATION, GLUE, SUPER_GLUE),
+    *(SHIPPED, CLASSIFICATION, PET_TASKS, GLUE, SUPER_GLUE),
     *(LM_BFF, CHINESE, QUESTION_ANSWERING, GENERATION),
 )
 TASKS: Mapping[str, TaskEntry] = MappingProxyType(

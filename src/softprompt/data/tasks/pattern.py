@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from softprompt.text.template import Literal, Part, Sep, Template, parse
 
 Words = Mapping[str, tuple[str, ...]]
+OWN = "softprompt"
+"""The source of a pattern of ours."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,13 @@ def with_pet_spaces(template: str) -> str:
 def words_for(labels: tuple[str, ...], words: tuple[str, ...]) -> Words:
     """A word for each label."""
     return {label: (word,) for label, word in zip(labels, words, strict=True)}
+
+
+def in_order(words: Mapping[str, str], labels: tuple[str, ...]) -> Words:
+    """The words of some labels, in the labels' order."""
+    return {label: (words[label],) for label in labels}
+
+
+def own(template: str, words: Words | None, source: str = OWN) -> Pattern:
+    """A pattern of no paper's."""
+    return Pattern(template, words, source)

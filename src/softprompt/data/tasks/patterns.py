@@ -1,8 +1,8 @@
 """PET's patterns: several clozes for one task, each with its own words for the labels.
 
 From the released code of PET (`pet/pvp.py`; Schick and Schütze 2021, *Exploiting Cloze Questions*
-and *It's Not Just Size That Matters*), in its order; our own for Chinese and for the tasks that
-ship. The template of a pattern is running text, `spaced` is what PET's code tokenises: the same but
+and *It's Not Just Size That Matters*), in its order; our own for the tasks that
+ship, and for Chinese (`patterns_zh.py`). The template of a pattern is running text, `spaced` is what PET's code tokenises: the same but
 for white space (see `pattern.py`). Knows tasks by name, no rows, tokenizers or models.
 
 Different from PET's code, because the data are: AG News is descriptions without titles here, so
@@ -17,16 +17,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from softprompt.data.tasks.chinese import TNEWS_ZH
 from softprompt.data.tasks.classification import STARS
-from softprompt.data.tasks.pattern import Pattern, Words, with_pet_spaces, words_for
+from softprompt.data.tasks.pattern import Pattern, Words, in_order, own, with_pet_spaces, words_for
+from softprompt.data.tasks.patterns_zh import PATTERNS_ZH
+from softprompt.data.tasks.pet_tasks import YAHOO_LABELS, YAHOO_WORDS
 from softprompt.data.tasks.shipped import TOPICS
-from softprompt.data.tasks.wording import NLI_ZH, STARS_EN
+from softprompt.data.tasks.wording import STARS_EN
 
 PET = "PET (Schick and Schütze 2021)"
 MULTI = "PET with multiple masks (Schick and Schütze 2021)"
 AFTER = "after PET's for Yelp and AG News"
-OWN = "softprompt"
 
 
 def patterns_of(task: str) -> tuple[Pattern, ...]:
@@ -36,10 +36,6 @@ def patterns_of(task: str) -> tuple[Pattern, ...]:
 
 def _pet(template: str, words: Words | None, spaced: str = "", source: str = PET) -> Pattern:
     return Pattern(template, words, source, spaced or with_pet_spaces(template))
-
-
-def _own(template: str, words: Words | None, source: str = OWN) -> Pattern:
-    return Pattern(template, words, source)
 
 
 # --- English ----------------------------------------------------------------------------------
@@ -66,8 +62,29 @@ def _ag_news() -> tuple[Pattern, ...]:
     )
 
 
-def _in_order(words: Mapping[str, str], labels: tuple[str, ...]) -> Words:
-    return {label: (words[label],) for label in labels}
+def _yahoo() -> tuple[Pattern, ...]:
+    words = words_for(YAHOO_LABELS, YAHOO_WORDS)
+    both = "{question} {answer}"
+    return (
+        _pet(f"{{mask}}: {both}", words),
+        _pet(f"{{mask}} Question: {both}", words),
+        _pet("{question} ({mask}) {answer}", words),
+        _pet(f"{both} ({{mask}})", words),
+        _pet(f"[ Category: {{mask}} ] {both}", words),
+        _pet(f"{{mask}} - {both}", words),
+    )
+
+
+def _x_stance(against: str, favor: str) -> tuple[Pattern, ...]:
+    words = words_for(("AGAINST", "FAVOR"), (against, favor))
+    return (
+        _pet(
+            '"{question}"{sep}{mask}. "{comment}"',
+            words,
+            ' " {question} "{sep} {mask} . " {comment} "',
+        ),
+        _pet("{question}{sep}{mask}. {comment}", words),
+    )
 
 
 def _nli(a: str, b: str, labels: tuple[str, ...]) -> tuple[Pattern, ...]:
@@ -75,7 +92,7 @@ def _nli(a: str, b: str, labels: tuple[str, ...]) -> tuple[Pattern, ...]:
     judged = {"contradiction": "Wrong", "entailment": "Right", "neutral": "Maybe"}
     answered = {"contradiction": "No", "entailment": "Yes", "neutral": "Maybe"}
     return tuple(
-        _pet(template, _in_order(words, labels), spaced)
+        _pet(template, in_order(words, labels), spaced)
         for words in (judged, answered)
         for template, spaced in (
             (
@@ -197,9 +214,9 @@ def _copa() -> tuple[Pattern, ...]:
 def _wsc() -> tuple[Pattern, ...]:
     refers = 'the pronoun "{pronoun!}" refer to "{span!}"?'
     return (
-        _own(f"{{text}} Does {refers} {{mask}}.", _NO_YES),
-        _own(f"{{text}} In the previous sentence, does {refers} {{mask}}.", _NO_YES),
-        _own(f"{{text}} Question: In the passage above, does {refers} Answer: {{mask}}.", _NO_YES),
+        own(f"{{text}} Does {refers} {{mask}}.", _NO_YES),
+        own(f"{{text}} In the previous sentence, does {refers} {{mask}}.", _NO_YES),
+        own(f"{{text}} Question: In the passage above, does {refers} Answer: {{mask}}.", _NO_YES),
     )
 
 
@@ -216,66 +233,17 @@ def _wsc_span() -> tuple[Pattern, ...]:
 
 def _reviews_en(words: Words) -> tuple[Pattern, ...]:
     return (
-        _own("It was {mask}. {text}", words, AFTER),
-        _own("{text} All in all, it was {mask}.", words, AFTER),
-        _own("Just {mask}!{sep}{text}", words, AFTER),
+        own("It was {mask}. {text}", words, AFTER),
+        own("{text} All in all, it was {mask}.", words, AFTER),
+        own("Just {mask}!{sep}{text}", words, AFTER),
     )
 
 
 def _topics_en(words: Words) -> tuple[Pattern, ...]:
     return (
-        _own("{mask}: {text}", words, AFTER),
-        _own("{mask} news: {text}", words, AFTER),
-        _own("{text} This is about {mask}.", words),
-    )
-
-
-# --- Chinese ----------------------------------------------------------------------------------
-
-
-def _reviews_zh(labels: tuple[str, str], verdict: str, of: str) -> tuple[Pattern, ...]:
-    """差 or 好 as a verdict, 差评 or 好评 as shops have it, 不满意 or 很满意."""
-    bad, satisfied = words_for(labels, ("差", "好")), words_for(labels, ("不", "很"))
-    return (
-        _own(f"{{text|strip_end}}。{verdict}", bad),
-        _own("{mask}评！{text}", bad),
-        _own(f"{{text|strip_end}}。我对{of}{{mask}}满意。", satisfied),
-    )
-
-
-def _topics_zh(words: Words) -> tuple[Pattern, ...]:
-    return (
-        _own("这是一条关于{mask}的新闻：{text}", words),
-        _own("{mask}新闻：{text}", words),
-        _own("下面的报道来自{mask}频道：{text}", words),
-    )
-
-
-def _ocnli() -> tuple[Pattern, ...]:
-    labels = ("entailment", "neutral", "contradiction")
-    a, b = "{sentence1|strip_end}", "{sentence2|strip_end}"
-    return (
-        _own(f"{a}？{{mask}}，{{sentence2}}", _in_order(NLI_ZH, labels)),
-        _own(
-            f"已知“{a}”，推断“{b}”，这个推断是{{mask}}的。",
-            words_for(labels, ("正确", "可能", "错误")),
-        ),
-        _own(f"{a}，{{mask}}{{sentence2}}", words_for(labels, ("因此", "也许", "并非"))),
-    )
-
-
-def _csl() -> tuple[Pattern, ...]:
-    labels = ("others", "own")
-    return (
-        _own(
-            "{abst|strip_end}。以上摘要的关键词{mask}是：{keywords!}。",
-            words_for(labels, ("不", "正")),
-        ),
-        _own("“{keywords!}”{mask}是下文的关键词：{abst}", words_for(labels, ("不", "都"))),
-        _own(
-            "摘要：{abst|strip_end}。关键词：{keywords!}。两者{mask}一致。",
-            words_for(labels, ("不", "很")),
-        ),
+        own("{mask}: {text}", words, AFTER),
+        own("{mask} news: {text}", words, AFTER),
+        own("{text} This is about {mask}.", words),
     )
 
 
@@ -305,6 +273,9 @@ PATTERNS: Mapping[str, tuple[Pattern, ...]] = MappingProxyType(
         "yelp_review": _yelp(words_for(STARS, STARS_EN)),
         "yelp_polarity": _yelp(words_for(_POLAR, ("bad", "good"))),
         "ag_news": _ag_news(),
+        "yahoo_answers": _yahoo(),
+        "x_stance_de": _x_stance("Nein", "Ja"),
+        "x_stance_fr": _x_stance("Non", "Oui"),
         **dict.fromkeys(("mnli_dev", "snli_dev", "glue/mnli", "glue/mnli_mm"), _MNLI),
         **dict.fromkeys(("lm_bff/mnli", "lm_bff/mnli_mm", "lm_bff/snli"), _MNLI_K_SHOT),
         **dict.fromkeys(("glue/rte", "lm_bff/rte"), _RTE_PAIR),
@@ -316,19 +287,13 @@ PATTERNS: Mapping[str, tuple[Pattern, ...]] = MappingProxyType(
         **dict.fromkeys(("super_glue/copa", "super_glue/copa:pet"), _copa()),
         **dict.fromkeys(
             ("super_glue/record", "super_glue/record:pet"),
-            (_own("{passage} {before!} {mask}{after!}", None, MULTI),),
+            (own("{passage} {before!} {mask}{after!}", None, MULTI),),
         ),
         "super_glue/wsc": _wsc(),
         "super_glue/wsc:pet": _wsc_span(),
         "softprompt/reviews-en": _reviews_en(words_for(_POLAR, ("terrible", "great"))),
         "softprompt/topics-en": _topics_en(words_for(TOPICS, TOPICS)),
-        "softprompt/reviews-zh": _reviews_zh(_POLAR, "总体评价是{mask}的。", "此"),
-        "softprompt/topics-zh": _topics_zh(words_for(TOPICS, ("体育", "财经", "科学", "美食"))),
-        "eprstmt": _reviews_zh(("Negative", "Positive"), "总体评价是{mask}的。", "这次购物"),
-        "hotel_reviews": _reviews_zh(("Negative", "Positive"), "这家酒店很{mask}。", "这家酒店"),
-        "tnews": _topics_zh({label: (word,) for label, word in TNEWS_ZH.items()}),
-        "ocnli": _ocnli(),
-        "csl": _csl(),
+        **PATTERNS_ZH,
     }
 )
 """Task to its patterns."""
