@@ -14,7 +14,8 @@ from softprompt.data.columns import did_you_mean, label_map, listed
 from softprompt.data.known_tasks import TASKS, TaskEntry, TaskFile
 from softprompt.data.lines import LINE_LIMIT, OPENERS, Report
 from softprompt.data.metrics import DEFAULTS
-from softprompt.data.readers import FileSource, Rows, RowSource
+from softprompt.data.normalising import normalised_words
+from softprompt.data.readers import FileSource, Row, Rows, RowSource
 from softprompt.data.splitting import dev_from_train
 from softprompt.data.task import Task
 from softprompt.errors import DataError, UsageError
@@ -98,10 +99,9 @@ def in_form(entry: TaskEntry, form: str) -> TaskEntry:
 
 def read_entry(entry: TaskEntry, folder: str | Path | None = None, dev_seed: int = 0) -> Task:
     """The task of an entry, in the table or not; arguments and errors as in `load_task`."""
-    paths = _shipped_paths(entry) if entry.shipped else _paths(entry, folder)
-    sources: dict[str, RowSource] = {
-        split: _EntrySource(path, entry.files[split], entry, split) for split, path in paths.items()
-    }
+    sources: dict[str, RowSource] = (
+        {**_shipped_sources(entry)} if entry.shipped else {**_sources(entry, folder)}
+    )
     task = Task.of(
         assemble(
             sources,
@@ -145,12 +145,24 @@ class _EntrySource:
     file: TaskFile
     entry: TaskEntry
     split: str
+    without: tuple[_EntrySource, ...] = ()
 
     @property
     def name(self) -> str:
         return str(self.path)
 
     def rows(self, report: Report) -> Rows:
+        held = {self._text(row) for source in self.without for _, row in source.rows(report)}
+        for line, row in self._named(report):
+            if not held or self._text(row) not in held:
+                yield line, row
+
+    def _text(self, row: Row) -> tuple[str, ...]:
+        """What rows are compared by: letters and digits of the fields, in any order of them."""
+        values = (str(row.get(name, "")) for name in self.entry.fields)
+        return tuple(sorted("".join(normalised_words(value)) for value in values))
+
+    def _named(self, report: Report) -> Rows:
         entry = self.entry
         renamed = {**entry.columns, **self.file.columns}
         if self.file.target is not None:
@@ -188,16 +200,17 @@ class _EntrySource:
                 yield line, row
 
 
-def _shipped_paths(entry: TaskEntry) -> dict[str, Path]:
+def _shipped_sources(entry: TaskEntry) -> dict[str, _EntrySource]:
     from importlib import resources
 
     root = Path(str(resources.files("softprompt"))) / "assets" / "data"
-    paths = {split: root / file.path for split, file in entry.files.items()}
-    for path in paths.values():
-        if not path.is_file():
+    found = {}
+    for split, file in entry.files.items():
+        found[split] = _EntrySource(root / file.path, file, entry, split)
+        if not found[split].path.is_file():
             message = "missing from this installation of softprompt; install it again"
-            raise DataError(message, file=str(path))
-    return paths
+            raise DataError(message, file=found[split].name)
+    return found
 
 
 def first_file(entry: TaskEntry) -> str:
@@ -230,7 +243,7 @@ def task_without_rows(name: str) -> Task:
     )
 
 
-def _paths(entry: TaskEntry, folder: str | Path | None) -> dict[str, Path]:
+def _sources(entry: TaskEntry, folder: str | Path | None) -> dict[str, _EntrySource]:
     expected = first_file(entry)
     root = folder if folder is not None else os.environ.get(FOLDER_VARIABLE)
     if not root:
@@ -242,23 +255,34 @@ def _paths(entry: TaskEntry, folder: str | Path | None) -> dict[str, Path]:
     base, drop = Path(root).expanduser(), 0
     if folder is not None:  # it may be the task's own folder: leading parts of the path fall away
         drop = next((n for n in _drops(entry) if _any_there(entry, base, n)), 0)
-    paths: dict[str, Path] = {}
+    found: dict[str, _EntrySource] = {}
     for split, file in entry.files.items():
-        path = there(base.joinpath(*Path(file.path).parts[drop:]))
-        if path.is_file() and not (file.optional and path.stat().st_size == 0):
-            paths[split] = path
+        places = [
+            (there(base.joinpath(*Path(one.path).parts[drop:])), one)
+            for one in (file.choices if drop == 0 else (file,))
+        ]
+        read = [(path, one) for path, one in places if path.is_file() and not _left_out(path, one)]
+        if read:
+            path, one = read[0]
+            apart = [(there(base / other.path), other) for other in one.without]
+            without = [_EntrySource(*other, entry, split) for other in apart if other[0].is_file()]
+            found[split] = _EntrySource(path, one, entry, split, tuple(without))
         elif not file.optional:
             raise DataError(
                 f"there is no such file; {entry.name} needs it for the split {split!r}: "
                 f"expected <folder>/{file.path}",
-                file=str(path),
+                file=str(places[0][0]),
             )
-    if not paths:
+    if not found:
         raise DataError(
             f"none of the files of {entry.name} is there: expected <folder>/{expected}",
             file=str(base),
         )
-    return paths
+    return found
+
+
+def _left_out(path: Path, file: TaskFile) -> bool:
+    return file.optional and path.stat().st_size == 0
 
 
 def there(path: Path) -> Path:
@@ -270,7 +294,11 @@ def there(path: Path) -> Path:
 def missing_files(entry: TaskEntry, folder: Path, variant: str | None = None) -> list[str]:
     """What a task's files in a folder lack, below it; of a choice of optional ones alone, all."""
     files = entry.files if variant is None else entry.variants[variant]
-    gone = [f for f in files.values() if not there(folder / f.path).is_file()]
+    gone = [
+        file
+        for file in files.values()
+        if not any(there(folder / one.path).is_file() for one in file.choices)
+    ]
     needed = [file.path for file in gone if not file.optional]
     return needed or ([file.path for file in gone] if len(gone) == len(files) else [])
 

@@ -184,6 +184,10 @@ class FreeText:
 class Poles:
     """A number between two words: y = low + (high − low) · p(upper word) (LM-BFF, section 4.2).
 
+    What is learned and printed as loss is the cross-entropy of p with `mixture`: the paper's KL divergence
+    plus the mixture's own entropy, which has no gradient. (The released code passes probabilities to its KL
+    where logarithms belong; that is not done here.)
+
     Args:
         words: the lower and the upper word.
         bounds: the numbers they stand for.

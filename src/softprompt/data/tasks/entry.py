@@ -34,6 +34,9 @@ class TaskFile:
         layout: what reads it, where it is none of the formats of `FileSource`.
         target: its column of the target, where it is not the task's.
         format: a suffix of `FORMATS`, where its own name does not tell.
+        otherwise: the file that is read in its place where it is not there.
+        without: files whose rows are left out of this one, as far as they are there: the same texts
+            but for spaces, punctuation and case, in any order of the fields.
     """
 
     path: str
@@ -44,6 +47,13 @@ class TaskFile:
     layout: Layout | None = None
     target: str | None = None
     format: str | None = None
+    otherwise: TaskFile | None = None
+    without: tuple[TaskFile, ...] = ()
+
+    @property
+    def choices(self) -> tuple[TaskFile, ...]:
+        """This file and those that may stand in for it, in the order they are looked for."""
+        return (self, *(self.otherwise.choices if self.otherwise else ()))
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from softprompt.data.delimited import cut_rows
 from softprompt.data.jsonrows import json_lines
 from softprompt.data.lines import LINE_LIMIT, Report, open_bytes, text_lines
-from softprompt.data.readers import Rows
+from softprompt.data.readers import FileSource, Rows
 from softprompt.errors import DataError
 
 LONG = 64 * LINE_LIMIT
@@ -153,6 +154,20 @@ def last_cell(path: Path, report: Report) -> Rows:
         else:
             named = dict(zip(header[:-1], cells, strict=False))
             yield line, {**named, header[-1]: cells[-1]}
+
+
+def labelled_csv(first: int = 0, end: int | None = None) -> Callable[..., Rows]:
+    """A csv with a column `label`: its labelled rows from `first` up to `end`, counted from 0.
+
+    Of a label "-" the annotators did not agree; such rows are passed over, as GLUE does.
+    """
+
+    def read(path: Path, report: Report) -> Rows:
+        rows = FileSource(path, ".csv", line_limit=LONG).rows(report)
+        agreed = ((line, row) for line, row in rows if row.get("label") != "-")
+        yield from islice(agreed, first, end)
+
+    return read
 
 
 def _json(path: Path) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from softprompt.data.tasks.entry import Layout, TaskEntry, TaskFile, asked
-from softprompt.data.tasks.layouts import last_cell
+from softprompt.data.tasks.layouts import labelled_csv, last_cell, numbered
 from softprompt.data.tasks.wording import (
     ENTAILMENT_EN,
     NLI_EN,
@@ -24,8 +24,18 @@ from softprompt.data.tasks.wording import (
 
 SEEDS = ("13", "21", "42", "87", "100")
 NOTE = "test is GLUE's validation file, as in the paper (or the set's own test)"
+MATCHED = 9_815
+"""Labelled rows of MNLI's matched validation set: in one file of both, the mismatched come after."""
+_LABELS = "whose labels are not all those of GLUE"
+NLI_TESTS = {
+    "mnli": f"the first {MATCHED:,} labelled rows of `nli_dev/mnli/dev.csv`, {_LABELS}",
+    "mnli_mm": f"the rows of `nli_dev/mnli/dev.csv` after those, {_LABELS}",
+    "snli": "`nli_dev/snli/dev.csv`, SNLI's dev set",
+}
+QQP_TEST = "glue_samples/QQP/dev.json"
 _PAIR = ("sentence1", "sentence2")
 _CSV = ("label", "text")
+_QUORA = {"sentence1": "question1", "sentence2": "question2"}
 
 
 def _lm_bff(
@@ -38,6 +48,7 @@ def _lm_bff(
     test: str = "test",
     optional: bool = False,
     layout: Layout | None = None,
+    otherwise: TaskFile | None = None,
     **more: Any,
 ) -> TaskEntry:
     def files(seed: str) -> dict[str, TaskFile]:
@@ -49,6 +60,7 @@ def _lm_bff(
                 columns=columns or {},
                 optional=optional and split == "test",
                 layout=layout,
+                otherwise=otherwise if split == "test" else None,
             )
             for split, part in parts.items()
         }
@@ -60,8 +72,7 @@ def _lm_bff(
         language="en",
         source=f"{folder}, K = 16, as LM-BFF draws it; template and words: its table 1",
         benchmark="LM-BFF",
-        note=NOTE,
-        **more,
+        **{"note": NOTE, **more},
     )
 
 
@@ -80,8 +91,16 @@ def _csv(name: str, folder: str, labels: Mapping[str, str], words: Any, **more: 
     )
 
 
-def _nli(name: str, folder: str, test: str, optional: bool) -> TaskEntry:
+def _nli(
+    name: str, folder: str, test: str, optional: bool, part: tuple[int, int | None] = (0, None)
+) -> TaskEntry:
     mnli = folder == "MNLI"
+    other = TaskFile(
+        f"nli_dev/{folder.lower()}/dev.csv",
+        columns={"sentence1": "premise", "sentence2": "hypothesis"},
+        target="label",
+        layout=labelled_csv(*part),
+    )
     return _lm_bff(
         name,
         folder,
@@ -89,6 +108,8 @@ def _nli(name: str, folder: str, test: str, optional: bool) -> TaskEntry:
         test=test,
         optional=optional,
         layout=None if mnli else last_cell,
+        otherwise=other,
+        note=f"test is LM-BFF's own file or, where it is not there, {NLI_TESTS[name]}",
         fields=_PAIR,
         target="gold_label",
         labels=("contradiction", "entailment", "neutral"),
@@ -160,8 +181,8 @@ LM_BFF = (
         metrics=("matthews",),
         **asked("{text} This is {mask}.", "{text} This is"),
     ),
-    _nli("mnli", "MNLI", "test_matched", True),
-    _nli("mnli_mm", "MNLI", "test_mismatched", False),
+    _nli("mnli", "MNLI", "test_matched", True, (0, MATCHED)),
+    _nli("mnli_mm", "MNLI", "test_mismatched", False, (MATCHED, None)),
     _nli("snli", "SNLI", "test", True),
     _entailment("qnli", "QNLI", {"sentence1": "question", "sentence2": "sentence"}),
     _entailment("rte", "RTE", {}),
@@ -179,8 +200,21 @@ LM_BFF = (
     _lm_bff(
         "qqp",
         "QQP",
-        columns={"sentence1": "question1", "sentence2": "question2"},
+        columns=_QUORA,
         optional=True,
+        otherwise=TaskFile(
+            QQP_TEST,
+            layout=numbered,
+            columns={"sentence1": "text_a", "sentence2": "text_b"},
+            target="label",
+            without=tuple(
+                TaskFile(f"lm_bff_k_shot/QQP/16-{seed}/{part}.tsv", columns=_QUORA)
+                for seed in SEEDS
+                for part in ("train", "dev")
+            ),
+        ),
+        note=f"test is GLUE's validation file or, where it is not there, `{QQP_TEST}` without the rows "
+        "that train or dev of any seed holds",
         fields=_PAIR,
         target="is_duplicate",
         labels={"0": "not_duplicate", "1": "duplicate"},
