@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from softprompt.data.task import Task
     from softprompt.data.tasks.patterns import patterns_of
     from softprompt.errors import SoftpromptError, UsageError
+    from softprompt.inference.drawn import DemonstrationSettings
     from softprompt.inference.evaluate import Evaluation, evaluate
     from softprompt.inference.objective import ObjectiveSettings
     from softprompt.inference.predict import Prediction
@@ -76,6 +77,7 @@ _HOMES = {
     "Lora": "methods.lora",
     "Backbone": "backbones.backbone",
     "ClassificationHead": "methods.classification_head",
+    "DemonstrationSettings": "inference.drawn",
     "Dept": "methods.dept",
     "Evaluation": "inference.evaluate",
     "Example": "data.examples",
@@ -136,6 +138,7 @@ __all__ = [
     "Backbone",
     "BitFit",
     "ClassificationHead",
+    "DemonstrationSettings",
     "Dept",
     "Evaluation",
     "Example",

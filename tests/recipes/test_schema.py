@@ -117,3 +117,10 @@ def test_the_key_table_names_the_keys_of_every_method() -> None:
 def test_there_is_a_json_schema_with_every_method() -> None:
     schema = RunSettings.model_json_schema()
     assert {"PromptTuning", "FullTuning", "FileTask", "TrainingSettings"} <= set(schema["$defs"])
+
+
+def test_a_variant_may_be_called_by_a_number() -> None:
+    values = {"task": "lm_bff/sst2", "backbone": "softprompt/tiny-mlm"}
+    assert RunSettings.read({**values, "variant": 13}, "run").variant == "13"
+    with pytest.raises(SettingsError, match="variant"):
+        RunSettings.read({**values, "variant": True}, "run")

@@ -139,7 +139,7 @@ def _show_run(path: Path, render: bool, text: str | None) -> None:
     from dataclasses import replace
 
     from softprompt.recipes.facts import run_facts
-    from softprompt.recipes.prepare import prepare
+    from softprompt.recipes.prepare import prepare, with_demonstrations
     from softprompt.recipes.run_file import read_run
 
     prepared = prepare(read_run(path))
@@ -152,7 +152,7 @@ def _show_run(path: Path, render: bool, text: str | None) -> None:
             first = prepared.task.fields[0]
             example = replace(example, fields={**example.fields, first: text})
         say()
-        _render(prepared.first.applied, example)
+        _render(with_demonstrations(prepared), example)
 
 
 def _show_backbone(model: Backbone) -> None:

@@ -32,7 +32,7 @@ class Applied:
         renderer: template, answers and tokenizer.
         objective: how candidates are scored and judged.
         addition: what the prompt adds; an empty one for zero-shot use.
-        shots: which solved examples stand in front of a question; None: none.
+        shots: which solved examples stand beside a question; None: none.
     """
 
     renderer: Renderer
@@ -74,12 +74,36 @@ class Applied:
         """The demonstrations of an example, as many as there are, whether they fit or not."""
         return () if self.shots is None else self.shots.shown_with(example.fields)
 
+    @property
+    def redrawn(self) -> bool:
+        """Whether demonstrations are drawn anew at each look at an example."""
+        return self.shots is not None and self.shots.redrawn
+
+    @cached_property
+    def draws(self) -> tuple[Applied, ...]:
+        """The same with the demonstrations of each draw that a prediction averages; itself alone where
+        nothing is drawn."""
+        count = 1 if self.shots is None else self.shots.n_draws
+        return (self,) if not self.redrawn else tuple(self.at(draw) for draw in range(count))
+
+    def at(self, draw: int) -> Applied:
+        """The same with the demonstrations of a draw, those of predictions first."""
+        return self if self.shots is None else replace(self, shots=self.shots.at(draw))
+
+    def taught(self, step: int) -> Applied:
+        """The same with the demonstrations of a training step, which no prediction's draw gives."""
+        return self.at(-1 - step) if self.redrawn else self
+
     def drafts(self, examples: Iterable[Example]) -> list[Draft | None]:
         """Examples tokenised in one batch, for the methods below; they say what is wrong with one
         for which there is None."""
-        if self.shots is not None:  # which go first is seen when an example is made to fit
-            return [None for _ in examples]
-        return self.renderer.drafts(example.fields for example in examples)
+        asked = [example.fields for example in examples]
+        if self.shots is None:
+            return self.renderer.drafts(asked)
+        if not self.redrawn:  # of many, which go first is seen when an example is made to fit
+            return [None for _ in asked]
+        self.shots.prepare(asked)
+        return self.renderer.drafts(asked, [self.shots.shown_with(fields) for fields in asked])
 
     def render(self, example: Example, draft: Draft | None = None) -> Rendering:
         """What scores the example's candidates for a prediction.

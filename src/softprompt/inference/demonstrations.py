@@ -1,23 +1,25 @@
-"""Solved examples to show in front of a question: the same for all, or those nearest to it.
+"""Solved examples to show beside a question: the same for all, or those nearest to it; saved, and read again.
 
 In-context learning (Brown et al. 2020); nearest ones after Liu et al. 2021 ("What Makes Good In-Context
 Examples for GPT-3?"), here by the cosine of TF-IDF over character n-grams of 1 to 4 within words, which
 needs no network and suits Chinese too. They come from train, evenly over the labels, and are saved with
-the prompt. Knows examples and words, not models.
+the prompt. Those that are drawn anew at each look are in `drawn.py`. Knows examples and words, not models.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from softprompt.data.examples import Example
 from softprompt.errors import PromptError
+from softprompt.inference.demonstration_rows import row_from_json, row_to_json
+from softprompt.inference.drawn import drawn_from_json
 from softprompt.text.spell import Demonstration, Fields
 
 POOL = 1_000
@@ -27,6 +29,20 @@ POOL = 1_000
 class Shots(Protocol):
     """Which demonstrations an example is shown."""
 
+    @property
+    def n_draws(self) -> int:
+        """How many draws a prediction averages; 1 where nothing is drawn."""
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether training draws anew at each look at an example."""
+
+    def at(self, draw: int) -> Shots:
+        """Those of a draw, numbered from 0; the same ones where nothing is drawn."""
+
+    def prepare(self, many: Iterable[Fields]) -> None:
+        """Get ready for many examples at once, where that is faster; changes no choice."""
+
     def shown_with(self, fields: Fields) -> tuple[Demonstration, ...]:
         """Those of an example, the first being the last to go where not all fit."""
 
@@ -34,8 +50,21 @@ class Shots(Protocol):
         """As JSON values; `shots_from_json` reads it."""
 
 
+class _Undrawn:
+    """Nothing is left to chance."""
+
+    n_draws = 1
+    redrawn = False
+
+    def at(self, draw: int) -> Self:
+        return self
+
+    def prepare(self, many: Iterable[Fields]) -> None:
+        pass
+
+
 @dataclass(frozen=True)
-class FixedShots:
+class FixedShots(_Undrawn):
     """The same demonstrations for every example.
 
     Args:
@@ -48,11 +77,11 @@ class FixedShots:
         return self.shown
 
     def to_json(self) -> dict[str, Any]:
-        return {"by": "random", "k": len(self.shown), "rows": [_row(d) for d in self.shown]}
+        return {"by": "random", "k": len(self.shown), "rows": [row_to_json(d) for d in self.shown]}
 
 
 @dataclass(frozen=True)
-class NearestShots:
+class NearestShots(_Undrawn):
     """The k rows of a pool nearest to an example, evenly over the answers, the nearest first.
 
     A row with the example's very fields is passed over: it would be the answer itself.
@@ -88,7 +117,7 @@ class NearestShots:
         return vectoriser, vectoriser.fit_transform([_text(d.fields) for d in self.pool])
 
     def to_json(self) -> dict[str, Any]:
-        return {"by": "similarity", "k": self.k, "rows": [_row(d) for d in self.pool]}
+        return {"by": "similarity", "k": self.k, "rows": [row_to_json(d) for d in self.pool]}
 
 
 def balanced(examples: Sequence[Example], k: int, seed: int) -> list[Example]:
@@ -117,13 +146,9 @@ def shots_from_json(values: Mapping[str, Any]) -> Shots:
         PromptError: it is something else.
     """
     try:
-        rows = tuple(
-            Demonstration(
-                {k: v if isinstance(v, str) else tuple(v) for k, v in row["fields"].items()},
-                tuple(row["words"]),
-            )
-            for row in values["rows"]
-        )
+        if values["by"] == "drawn":
+            return drawn_from_json(values)
+        rows = tuple(row_from_json(row) for row in values["rows"])
         if values["by"] not in ("random", "similarity"):
             raise ValueError(f"by: {values['by']!r}")
         k = int(values["k"])
@@ -134,11 +159,6 @@ def shots_from_json(values: Mapping[str, Any]) -> Shots:
             "may have written it"
         ) from None
     return made
-
-
-def _row(demonstration: Demonstration) -> dict[str, Any]:
-    fields = {k: v if isinstance(v, str) else list(v) for k, v in demonstration.fields.items()}
-    return {"fields": fields, "words": list(demonstration.words)}
 
 
 def _text(fields: Fields) -> str:

@@ -18,7 +18,7 @@ from softprompt.errors import DataError
 from softprompt.inference.applied import Applied
 from softprompt.inference.budget import TOKEN_BUDGET, TokenBudget
 from softprompt.inference.predict import Prediction, answer, predict
-from softprompt.inference.questions import Question, questions
+from softprompt.inference.questions import Question
 from softprompt.text.answers import Classes, FreeText, Poles
 
 TINY = 1e-30
@@ -74,8 +74,11 @@ def evaluate(
     """
     golds = [example.target for example in _with_targets(examples)]
     groups = [example.group for example in examples]
-    ready = questions([applied], [(0, e) for e in examples]) if asked is None else asked
-    predictions = answer(backbone, [applied], ready, token_budget)
+    predictions: Sequence[Prediction]
+    if asked is not None:
+        predictions = answer(backbone, [applied], asked, token_budget)
+    else:
+        predictions = predict(backbone, [applied], [(0, e) for e in examples], token_budget)
     given = [p.answer for p in predictions]
     scores = score_metrics(metrics, given, golds, labels, groups, parts=parts)
     loss = _loss(predictions, examples, applied)
@@ -114,7 +117,7 @@ def _with_targets(examples: Sequence[Example]) -> Sequence[Example]:
 
 def _one_way(applied: Applied) -> bool:
     """Whether answers can only be generated, or only be ranked."""
-    return isinstance(applied.answers, FreeText | Classes)
+    return isinstance(applied.answers, FreeText | Classes) or applied.redrawn
 
 
 def _loss(

@@ -6,11 +6,12 @@ Rows are sorted by length, run in micro-batches of a token budget, and handed ba
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.batching import micro_batches
@@ -27,52 +28,19 @@ from softprompt.inference.budget import (
     retreat,
 )
 from softprompt.inference.filling import fill_in, rows_apart, write_in
-from softprompt.inference.questions import Generated, Question, Ranked, plain_text, questions
+from softprompt.inference.prediction import Prediction as Prediction
+from softprompt.inference.questions import (
+    TOGETHER,
+    Generated,
+    Question,
+    Ranked,
+    plain_text,
+    questions,
+)
 from softprompt.inference.scoring import label_scores, score
 from softprompt.prompts.addition import Stacked, stacked
 from softprompt.text.answers import FreeText, Poles
 from softprompt.text.rendering import Rendering
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a prompt says of one example.
-
-    Args:
-        id: the example's.
-        label: the predicted label or own candidate; None for an illegal or free answer.
-        probabilities: label to probability; empty where an answer was generated.
-        text: what was generated, if anything was.
-        value: the number, for a task between two poles.
-        cut: tokens of the example that did not fit.
-        free: whether any text is a legal answer.
-    """
-
-    id: str
-    label: str | None = None
-    probabilities: Mapping[str, float] = field(default_factory=dict)
-    text: str | None = None
-    value: float | None = None
-    cut: int = 0
-    free: bool = False
-
-    @property
-    def answer(self) -> str | float | None:
-        """What a metric compares with the gold: value, label or free text; None: illegal."""
-        if self.value is not None:
-            return self.value
-        return self.text if self.free else self.label
-
-    def details(self) -> dict[str, Any]:
-        """What else there is to say, as JSON values: probabilities, text, what was cut."""
-        row: dict[str, Any] = {}
-        if self.probabilities:
-            row["probabilities"] = {k: round(p, 6) for k, p in self.probabilities.items()}
-        if self.text is not None and self.text != self.answer:
-            row["text"] = self.text
-        if self.cut:
-            row["cut"] = self.cut
-        return row
 
 
 def predict(
@@ -96,7 +64,14 @@ def predict(
         DataError: an example that lacks a field, has no candidates, or does not fit.
         RunError: scores that are not numbers.
     """
-    return answer(backbone, applied, questions(applied, items), token_budget, beginnings)
+    kept = Beginnings(applied) if beginnings is None else beginnings
+    # Of draws of demonstrations not all renderings would fit into the memory.
+    size = TOGETHER if any(one.redrawn for one in applied) else max(1, len(items))
+    made: list[Prediction] = []
+    for first in range(0, len(items), size):
+        asked = questions(applied, items[first : first + size])
+        made += answer(backbone, applied, asked, token_budget, kept)
+    return made
 
 
 def answer(
@@ -143,7 +118,9 @@ def answer(
 def _apart(question: Question, applied: Sequence[Applied]) -> Sequence[int]:
     """The lengths of what can be run apart of a question: whole, or each of its candidates."""
     if isinstance(question, Ranked) and applied[question.prompt].objective.fill != "parallel":
-        return rows_apart(question.rendering)
+        return [n for one in question.renderings for n in rows_apart(one)]
+    if isinstance(question, Ranked):
+        return [one.length for one in question.renderings]
     return [question.length]
 
 
@@ -158,25 +135,51 @@ def _rank(
     token_budget: int,
     beginnings: Beginnings,
 ) -> Iterator[tuple[int, Prediction]]:
+    """The predictions of questions, each as soon as all its draws are scored."""
     priors = _priors(backbone, applied, prompts, asked.values(), token_budget, beginnings)
-    for batch in _batches(asked, token_budget, part_cost(backbone.device)):
-        group = [asked[number] for number in batch]
-        which = [question.prompt for question in group]
-        renderings = [question.rendering for question in group]
+    drawn = {
+        (number, draw): rendering
+        for number, question in asked.items()
+        for draw, rendering in enumerate(question.renderings)
+    }
+    scored: dict[int, dict[int, Tensor]] = {}
+    for batch in _batches(drawn, token_budget, part_cost(backbone.device)):
+        which = [asked[number].prompt for number, _ in batch]
+        renderings = [drawn[place] for place in batch]
         table = _label_table(
             backbone, applied, prompts, renderings, which, token_budget, beginnings
         )
-        for row, question in enumerate(group):
-            prior = priors.get(_prior_key(question))
+        whole: list[int] = []
+        for (number, draw), row in zip(batch, table, strict=True):
+            of_draws = scored.setdefault(number, {})
+            of_draws[draw] = row
+            whole += [number] if len(of_draws) == len(asked[number].renderings) else []
+        if not whole:
+            continue
+        means = [_mean_scores(scored.pop(number), asked[number]) for number in whole]
+        for mean, number in zip(means, whole, strict=True):
+            prior = priors.get(_prior_key(asked[number]))
             if prior is not None:
-                table[row, : len(prior)] -= prior
-        for number, question, row in zip(batch, group, torch.softmax(table, dim=-1), strict=True):
-            if not bool(torch.isfinite(row).all()):
+                mean[: len(prior)] -= prior
+        padded = pad_sequence(means, batch_first=True, padding_value=-torch.inf)
+        rows = torch.softmax(padded, dim=-1)
+        for number, row in zip(whole, rows, strict=True):
+            question = asked[number]
+            own = row[: len(question.labels)]
+            if not bool(torch.isfinite(own).all()):
                 raise RunError(
                     f"example {question.example.id}: its scores are not numbers; the prompt or "
                     "the backbone overflows. Try a lower learning rate, or precision: float32"
                 )
-            yield number, _judged(question, row.tolist(), applied[question.prompt])
+            yield number, _judged(question, own.tolist(), applied[question.prompt])
+
+
+def _mean_scores(rows: Mapping[int, Tensor], question: Ranked) -> Tensor:
+    """A question's label scores `[L]`, the mean over its draws, summed in their order."""
+    if len(rows) == 1:
+        return rows[0]
+    n = len(question.labels)
+    return torch.stack([rows[draw][:n] for draw in range(len(rows))]).mean(dim=0)
 
 
 def _label_table(
@@ -250,7 +253,7 @@ def _priors(
 
 
 def _judged(question: Ranked, probabilities: Sequence[float], applied: Applied) -> Prediction:
-    labels = question.rendering.labels
+    labels = question.labels
     own = list(probabilities[: len(labels)])
     best = max(range(len(own)), key=own.__getitem__)
     answers = applied.answers
@@ -259,7 +262,7 @@ def _judged(question: Ranked, probabilities: Sequence[float], applied: Applied) 
         label=labels[best],
         probabilities=dict(zip(labels, own, strict=True)),
         value=answers.value(own) if isinstance(answers, Poles) else None,
-        cut=question.rendering.cut,
+        cut=question.cut,
     )
 
 

@@ -6,7 +6,7 @@ decided in `predict.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -26,17 +26,33 @@ class Ranked:
     Args:
         prompt: which of the prompts asks.
         example: what is asked about.
-        rendering: its candidates.
+        renderings: its candidates; several, with the same labels, where its scores are averaged over draws of
+            demonstrations.
     """
 
     prompt: int
     example: Example
-    rendering: Rendering
+    renderings: tuple[Rendering, ...]
 
     @property
     def length(self) -> int:
         """Positions that the network works through."""
-        return self.rendering.length
+        return sum(rendering.length for rendering in self.renderings)
+
+    @property
+    def rendering(self) -> Rendering:
+        """The only one, or that of the first draw."""
+        return self.renderings[0]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The example's possible labels."""
+        return self.rendering.labels
+
+    @property
+    def cut(self) -> int:
+        """Tokens that did not fit, of the draw that lost most."""
+        return max(rendering.cut for rendering in self.renderings)
 
 
 @dataclass(frozen=True)
@@ -105,16 +121,27 @@ def questions(applied: Sequence[Applied], items: Sequence[tuple[int, Example]]) 
     for first in range(0, len(items), TOGETHER):
         window = items[first : first + TOGETHER]
         drafts = {
-            number: iter(applied[number].drafts(e for n, e in window if n == number))
-            for number in {number for number, _ in window}
+            number: _drafts(applied[number], number, window) for number in {n for n, _ in window}
         }
         made += [_question(n, applied[n], example, next(drafts[n])) for n, example in window]
     return made
 
 
-def _question(number: int, applied: Applied, example: Example, draft: Draft | None) -> Question:
+def _drafts(
+    applied: Applied, number: int, window: Sequence[tuple[int, Example]]
+) -> Iterator[tuple[Draft | None, ...]]:
+    """The drafts of each example of one prompt, one for each of its draws."""
+    examples = [example for n, example in window if n == number]
+    return zip(*(one.drafts(examples) for one in applied.draws), strict=True)
+
+
+def _question(
+    number: int, applied: Applied, example: Example, drafts: tuple[Draft | None, ...]
+) -> Question:
+    draft = drafts[0]
     if applied.objective.prediction == "rank":
-        return Ranked(number, example, applied.render(example, draft))
+        drawn = zip(applied.draws, drafts, strict=True)
+        return Ranked(number, example, tuple(one.render(example, each) for one, each in drawn))
     source = applied.source(example, draft)
     if source.masks:
         return Generated(number, example, source, (), 0)

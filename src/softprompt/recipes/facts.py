@@ -10,6 +10,7 @@ from typing import Any
 
 from softprompt.analysis.accounts import n_bytes
 from softprompt.recipes.prepare import Bound, Prepared
+from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.watching import Fact
 from softprompt.text.answers import Poles
 
@@ -43,10 +44,23 @@ def run_facts(prepared: Prepared, shown: Bound | None = None) -> list[Fact]:
         "method",
         (f"{o.settings.method.name}, objective {o.applied.objective.normalise}" for o in every),
     )
+    facts += _distinct("demonstrations", (_drawn(o.settings) for o in every if _drawn(o.settings)))
     facts += _distinct("learned", (f"{o.account}, {n_bytes(o.account.n_bytes)}" for o in every))
     cut = max((one.cut for one in every), key=lambda pair: pair[0])
     facts.append(Fact("cut", f"{cut[0]} of the first {cut[1]:,} training examples"))
     return facts
+
+
+def _drawn(settings: RunSettings) -> str:
+    """Which demonstrations are drawn, if any."""
+    d = settings.demonstrations
+    if d is None:
+        return ""
+    nearest = "" if d.nearest is None else f", out of the nearest {d.nearest:.0%} by {d.encoder}"
+    limit = "" if d.limit is None else f", {d.limit} tokens of each text"
+    return (
+        f"one per label, drawn at each step; a prediction averages {d.draws} draws{nearest}{limit}"
+    )
 
 
 def shortened(values: Sequence[Any], most: int = 60) -> str:

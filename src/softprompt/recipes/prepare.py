@@ -26,6 +26,7 @@ from softprompt.text.answers import Answers, FreeText, OwnCandidates, Poles, Slo
 from softprompt.text.checks import WordReport, check_words
 from softprompt.text.template import Template
 from softprompt.text.tokens import Family
+from softprompt.tuning.drawing import check_drawn, draw_from
 from softprompt.tuning.run import Job, bind, job_template
 
 FEW_DEV = 20
@@ -197,6 +198,8 @@ def _bound(variant: Variant, task: Task, backbone: Backbone, looks: _Looks) -> B
         classes=settings.method.reads_classes,
         render=settings.render.resolved(),
     )
+    if settings.demonstrations is not None:
+        check_drawn(applied, settings.method)
     length = applied.renderer.total_rows
     words, cut = looks.at(applied)
     return Bound(
@@ -276,6 +279,20 @@ def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | No
     return Verbalizer.read({label: settings.words[label] for label in task.labels}, slots or 1)
 
 
+def with_demonstrations(prepared: Prepared) -> Applied:
+    """The run's template and answers, or those of the first variant, as questions meet them: with the
+    demonstrations that are drawn, if any.
+
+    Raises:
+        SettingsError: their encoder is not there, or there is no room for a single one.
+    """
+    first = prepared.first
+    if (drawn := first.settings.demonstrations) is None:
+        return first.applied
+    train = prepared.task.examples("train")
+    return draw_from(drawn, first.applied, train, first.settings.seeds[0])
+
+
 def make_jobs(prepared: Prepared, places: Mapping[tuple[str, int], Path]) -> list[Job]:
     """One job for each seed of each variant.
 
@@ -292,6 +309,7 @@ def make_jobs(prepared: Prepared, places: Mapping[tuple[str, int], Path]) -> lis
             objective=one.settings.objective,
             training=one.settings.training,
             render=one.settings.render.resolved(),
+            demonstrations=one.settings.demonstrations,
             folder=places[one.variant.name, seed],
             also=prepared.shifted,
             name=f"{one.variant.name or f'{one.settings.method.name} on {prepared.task.name}'}, "

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from softprompt.data.columns import did_you_mean
+from softprompt.inference.drawn import DemonstrationSettings
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.methods.method import Method
 from softprompt.methods.prompt_tuning import PromptTuning
@@ -25,6 +26,7 @@ from softprompt.recipes.task_schema import (
     FileTask,
     MixTask,
     TextFiles,
+    VariantName,
     text_keys,
 )
 from softprompt.settings import Settings
@@ -69,7 +71,7 @@ else:
 
 _UNSAID = (
     *("sweep", "test_on_dev", "test_on"),
-    *("train_balanced", "unlabelled", "unlabelled_limit"),
+    *("train_balanced", "unlabelled", "unlabelled_limit", "demonstrations"),
 )
 """Keys that `resolved` leaves out where they say nothing, so that older runs differ in no key."""
 
@@ -143,7 +145,7 @@ class RunSettings(Settings):
         default=None, description="only for a model that belongs to two"
     )
     data: str | None = Field(default=None, description="folder of a named task's files")
-    variant: str | None = Field(
+    variant: VariantName = Field(
         default=None, description="of a named task: another choice of files"
     )
     dev_size: int | None = Field(
@@ -175,6 +177,11 @@ class RunSettings(Settings):
     )
     render: RenderLimits = Field(
         default_factory=lambda: RenderLimits(), description="text to tokens"
+    )
+    demonstrations: DemonstrationSettings | None = Field(
+        default=None,
+        description="solved examples of train beside each question, one per label, drawn anew at each look: "
+        "{draws: 16}",
     )
     test_on_dev: bool = Field(
         default=False,
@@ -296,6 +303,7 @@ def key_table(schema: type[Settings] = RunSettings, above: str = "") -> list[tup
     if schema is RunSettings:
         rows += key_table(FileTask, "task.")
         rows += key_table(TextFiles, "unlabelled.")
+        rows += key_table(DemonstrationSettings, "demonstrations.")
         rows += [(f"{key} (mixture)", d, h) for key, d, h in key_table(MixTask, "task.")]
         for name, kind in METHODS.items():
             rows += [(f"{key} ({name})", d, h) for key, d, h in key_table(kind, "method.")]

@@ -21,6 +21,14 @@ def text_keys(value: Any) -> Any:
     return {as_text(key): v for key, v in value.items()} if isinstance(value, Mapping) else value
 
 
+def _number_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+VariantName = Annotated[str | None, BeforeValidator(_number_name)]
+"""Another choice of a task's files; some are called by numbers, such as the seed of a split."""
+
+
 def text_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -110,7 +118,7 @@ class NamedTask(Settings):
     """A task of the tables to be scored on, with what a bare name cannot say."""
 
     task: str = Field(description="its name")
-    variant: str | None = Field(default=None, description="other files of it")
+    variant: VariantName = Field(default=None, description="other files of it")
     labels: Annotated[dict[str, str] | None, BeforeValidator(text_keys)] = Field(
         default=None,
         description="each of its labels: the trained task's for it, where they are not the same",

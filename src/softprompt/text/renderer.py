@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 
 from softprompt.errors import TemplateError
 from softprompt.text.answers import Answers, Classes, FreeText
@@ -69,19 +70,25 @@ class Renderer:
         """Ids of a text that learned rows start from, tokenised as the beginning of a text."""
         return self.frame.tokenizer.encode(text, continues=False).ids
 
-    def drafts(self, many: Iterable[Fields]) -> list[Draft | None]:
-        """Begin to render many examples without demonstrations: tokenise them in one batch.
+    def drafts(
+        self, many: Iterable[Fields], shown: Iterable[Sequence[Demonstration]] | None = None
+    ) -> list[Draft | None]:
+        """Begin to render many examples: tokenise them in one batch.
 
         Args:
             many: each example's fields.
+            shown: all its demonstrations, as `score`, `gold` and `source` are given them; none by default.
         Returns:
             What `score`, `gold` and `source` take as `draft`, to give exactly what they give
             without; None for an example that cannot be spelled: they say what is wrong with it.
         """
         spelled: list[Spelled | None] = []
-        for fields in many:
+        pairs = (
+            zip(many, repeat(()), strict=False) if shown is None else zip(many, shown, strict=True)
+        )
+        for fields, demonstrations in pairs:
             try:
-                spelled.append(self._spell(fields, ()))
+                spelled.append(self._spell(fields, demonstrations))
             except TemplateError:
                 spelled.append(None)
         made = iter(self._drafted([one for one in spelled if one is not None]))

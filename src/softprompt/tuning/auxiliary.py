@@ -84,6 +84,8 @@ class Auxiliary:
         self.settings, self.rows, self.seed = settings, rows, seed
         self.family: Family = backbone.family
         self.tokens = _tokens(backbone, applied)
+        if applied.redrawn:  # a demonstration is drawn for a question that has an answer
+            applied = replace(applied, shots=None)
         self._lessons = Lessons(examples, applied, make=whole)
         self._orders: dict[int, list[int]] = {}
 

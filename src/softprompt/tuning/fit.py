@@ -145,7 +145,7 @@ class Fit:
         """The lessons of the step about to be taken, the unlabelled ones last."""
         if isinstance(self.learner, Staged):
             self.learner.at(self.step)
-        drawn = self._lessons.draw(self._plan.step(self.step))
+        drawn = self._lessons.draw(self._plan.step(self.step), self.step)
         if self.step < self._plan.steps_per_epoch:  # an epoch draws every example once
             self.cut += sum(lesson.rendering.cut > 0 for lesson in drawn)
         return drawn if self._auxiliary is None else [*drawn, *self._auxiliary.draw(self.step)]

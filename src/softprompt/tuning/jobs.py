@@ -18,6 +18,7 @@ from softprompt.data.examples import Example
 from softprompt.data.task import Task
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied, apply
+from softprompt.inference.drawn import DemonstrationSettings
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.methods.method import Method, Scene
 from softprompt.text.answers import (
@@ -33,6 +34,7 @@ from softprompt.text.plain import PLAIN, plain_template
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 from softprompt.text.tokens import Family
+from softprompt.tuning.drawing import check_drawn, draw_from
 from softprompt.tuning.fit import Fit, FitData
 from softprompt.tuning.settings import TrainingSettings
 from softprompt.tuning.showing import show, with_demonstrations
@@ -58,6 +60,7 @@ class Job:
         words: label to word or words; the task's own, else the labels themselves.
         answers: what stands in the answer slot, instead of `words`.
         objective, training, render: settings; the method's own training defaults where none.
+        demonstrations: solved examples of train beside each question, drawn anew at each look; None: none.
         folder: run folder for checkpoints and metrics, or None.
         test: which split to test on at the end, or None.
         also: further splits to test on, such as the test sets of other tasks.
@@ -73,6 +76,7 @@ class Job:
     objective: ObjectiveSettings = field(default_factory=lambda: ObjectiveSettings())
     training: TrainingSettings | None = None
     render: RenderSettings | None = None
+    demonstrations: DemonstrationSettings | None = None
     folder: Path | None = None
     test: str | None = "test"
     also: tuple[str, ...] = ()
@@ -128,6 +132,9 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
     showing = method.shows()
     if showing is not None:
         applied = show(showing, applied, train, job.seed)
+    if job.demonstrations is not None:
+        check_drawn(applied, method)
+        applied = draw_from(job.demonstrations, applied, train, job.seed)
     scene = Scene(
         backbone=backbone,
         renderer=applied.renderer,
@@ -167,6 +174,8 @@ def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
         "data": {s: task.content_hash(s) for s in splits if s in task.split_names},
         "backbone": {"weights": backbone.identity.weights, "dtype": backbone.precision},
     }
+    if job.demonstrations is not None:
+        found["demonstrations"] = job.demonstrations.model_dump(mode="json")
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 

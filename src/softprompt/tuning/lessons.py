@@ -46,7 +46,8 @@ Make = Callable[[Example, Applied, Draft | None], Lesson]
 
 
 class Lessons:
-    """The lessons of a training set by position, rendered when first drawn.
+    """The lessons of a training set by position, rendered when first drawn; with demonstrations that are drawn
+    at each step, rendered at each step.
 
     Args:
         examples: the training set.
@@ -66,20 +67,23 @@ class Lessons:
         self.make: Make = make or lesson
         self._kept: dict[int, Lesson] = {}
 
-    def draw(self, indices: Sequence[int]) -> list[Lesson]:
+    def draw(self, indices: Sequence[int], step: int = 0) -> list[Lesson]:
         """The lessons of some examples; those not rendered yet are tokenised in one batch.
 
+        Args:
+            step: which one draws them.
         Raises:
             DataError: one does not fit the template, or its target is none of its answers.
         """
+        applied = self.applied.taught(step)
         fresh = [index for index in dict.fromkeys(indices) if index not in self._kept]
-        drafts = self.applied.drafts(self.examples[index] for index in fresh)
+        drafts = applied.drafts(self.examples[index] for index in fresh)
         made = {
-            index: self.make(self.examples[index], self.applied, draft)
+            index: self.make(self.examples[index], applied, draft)
             for index, draft in zip(fresh, drafts, strict=True)
         }
         for index, one in made.items():
-            if one.rendering.length <= self._left:
+            if not applied.redrawn and one.rendering.length <= self._left:
                 self._left -= one.rendering.length
                 self._kept[index] = one
         return [made[index] if index in made else self._kept[index] for index in indices]

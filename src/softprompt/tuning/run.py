@@ -17,6 +17,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.mixture import rows_behind
 from softprompt.data.task import Task
 from softprompt.errors import RunError, SettingsError
+from softprompt.inference.drawn import DemonstrationSettings
 from softprompt.inference.evaluate import Evaluation, evaluate
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.methods.method import Method
@@ -79,6 +80,7 @@ def fit(
     answers: Answers | None = None,
     objective: ObjectiveSettings | None = None,
     training: TrainingSettings | Mapping[str, Any] | None = None,
+    demonstrations: DemonstrationSettings | Mapping[str, Any] | None = None,
     folder: str | Path | None = None,
     test: str | None = "test",
     report: Report = lambda fit, record: None,
@@ -96,6 +98,8 @@ def fit(
         answers: instead of `words`.
         objective: how candidates are scored and trained, and how a prediction is made.
         training: settings, or a mapping of those that differ from the method's defaults.
+        demonstrations: solved examples of train beside each question, drawn anew at each look (LM-BFF);
+            settings, or a mapping of those that differ from the defaults.
         folder: keep checkpoints and metrics there; a run that was interrupted goes on.
         test: the split to test on at the end; None for none.
         report: called after each step, when it is safe in the folder.
@@ -105,6 +109,8 @@ def fit(
     """
     if not isinstance(training, TrainingSettings):
         training = training_settings(method, training or {})
+    if isinstance(demonstrations, Mapping):
+        demonstrations = DemonstrationSettings.read(demonstrations, "demonstrations")
     job = Job(
         task=task,
         method=method,
@@ -114,6 +120,7 @@ def fit(
         answers=answers,
         objective=objective or ObjectiveSettings(),
         training=training,
+        demonstrations=demonstrations,
         folder=Path(folder) if folder is not None else None,
         test=test,
     )
