@@ -14,9 +14,10 @@ import pytest
 from softprompt.backbones.loading import load_backbone
 from softprompt.errors import SettingsError
 from softprompt.inference.predictor import Predictor
+from softprompt.recipes.known_recipes import recipe_keys
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.run import run_recipe
-from softprompt.recipes.pet.settings import PetSettings, recipe_keys
+from softprompt.recipes.pet.settings import PetSettings
 from softprompt.recipes.pet.votes import softmax
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.watching import Fact, Progress

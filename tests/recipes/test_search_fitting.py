@@ -16,10 +16,11 @@ from softprompt.recipes.outcomes import read_outcome
 from softprompt.recipes.run_data import run_task
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.search.begin import SearchSettings, begin
+from softprompt.recipes.search.begin import begin
 from softprompt.recipes.search.candidates import Candidate, read_candidates, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.fitting import Ranking, fit_candidates, write_best
+from softprompt.recipes.search.settings import SearchSettings
 from softprompt.recipes.watching import Fact, Progress, Silent, Watcher
 from tests.small_runs import BAD, GOOD, write_run_yaml
 

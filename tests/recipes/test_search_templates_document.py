@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softprompt.cli.main import main
-from softprompt.recipes.search.templates import TemplateSettings
+from softprompt.recipes.search.settings import TemplateSettings
 from tests.conftest import ROOT
 from tests.test_documents import blocks, commands
 

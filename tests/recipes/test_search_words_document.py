@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softprompt.cli.main import main
-from softprompt.recipes.search.words import WordSettings
+from softprompt.recipes.search.settings import WordSettings
 from tests.conftest import ROOT
 from tests.test_documents import blocks, commands
 

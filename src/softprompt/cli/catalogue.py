@@ -100,7 +100,7 @@ def _methods() -> Rows:
 
 
 def _recipes() -> Rows:
-    from softprompt.recipes.pet.settings import RECIPES
+    from softprompt.recipes.known_recipes import RECIPES
 
     return [(name, _first_line(kind.__doc__)) for name, kind in RECIPES.items()]
 
@@ -146,7 +146,7 @@ def _schedules() -> Rows:
 
 
 def _settings() -> Rows:
-    from softprompt.recipes.pet.settings import recipe_keys
+    from softprompt.recipes.known_recipes import recipe_keys
     from softprompt.recipes.schema import key_table
 
     return key_table() + recipe_keys()

@@ -80,7 +80,8 @@ def words(
     """
 
     def go(run: RunSettings, folder: Path, console: Console) -> Searched:
-        from softprompt.recipes.search.words import WordSettings, search_words
+        from softprompt.recipes.search.settings import WordSettings
+        from softprompt.recipes.search.words import search_words
 
         values = {
             "top": top,

@@ -46,10 +46,11 @@ def train(
     softprompt train task=softprompt/reviews-en backbone=softprompt/tiny-mlm method.length=20
     softprompt train run.yaml 'sweep.method.length=[5, 20, 50]'
     softprompt train recipe=pet task=ag_news backbone=softprompt/tiny-mlm train_limit=50 unlabelled=train
+    softprompt train recipe=lm_bff task=lm_bff/sst2 backbone=softprompt/tiny-mlm 'search=[templates]'
 
     All keys: softprompt list settings
     """
-    from softprompt.recipes.pet.settings import PetSettings
+    from softprompt.recipes.recipes import recipe_of
     from softprompt.recipes.run_file import CONFIG, read_run
 
     path, assignments = split_arguments(arguments)
@@ -61,7 +62,7 @@ def train(
     settings = read_run(path, [*assignments, *([f"out={out}"] if out else [])])
     began = time.monotonic()
     try:
-        run = _carry_out if isinstance(settings, PetSettings) else _learn
+        run = _learn if recipe_of(settings) is None else _carry_out
         prompts = run(settings, overwrite)
     except KeyboardInterrupt:
         folder = Path(settings.out or "")
@@ -97,20 +98,17 @@ def _learn(settings: RunSettings, overwrite: bool) -> Sequence[Path]:
 
 def _carry_out(settings: RunSettings, overwrite: bool) -> Sequence[Path]:
     """Carry out a recipe, and show the scores of its stages; its products' prompt folders."""
-    from softprompt.recipes.pet.report import score_grid
-    from softprompt.recipes.pet.run import run_recipe
-    from softprompt.recipes.pet.settings import PetSettings
+    from softprompt.recipes.recipes import recipe_of
 
-    assert isinstance(settings, PetSettings)
-
+    recipe = recipe_of(settings)
+    assert recipe is not None
     with Console() as console:
-        run = run_recipe(settings, console, overwrite=overwrite)
+        made = recipe.run(settings, console, overwrite=overwrite)
     say()
-    grid = score_grid(run)
-    table(list(grid.rows), grid.head)
+    table(list(made.grid.rows), made.grid.head)
     say()
-    say(grid.caption)
-    return run.prompts
+    say(made.grid.caption)
+    return made.prompts
 
 
 def _show_sweep(trained: Trained) -> None:

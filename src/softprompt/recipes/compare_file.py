@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from softprompt.errors import SettingsError
 from softprompt.recipes.run_file import rooted
-from softprompt.recipes.task_schema import AnyOther, AnyTask, AnyText
+from softprompt.recipes.task_schema import AnyOther, AnyTask, AnyText, VariantName
 from softprompt.settings import Settings, override, read_yaml
 
 BEST = "best"
@@ -41,6 +41,9 @@ class Common(Settings):
     training: dict[str, Any] = Field(default={}, description="laid over a method's own defaults")
     objective: dict[str, Any] = Field(default={}, description="what is trained, how it predicts")
     render: dict[str, Any] = Field(default={}, description="text to tokens")
+    demonstrations: dict[str, Any] | None = Field(
+        default=None, description="drawn anew at each look, as in a run file"
+    )
 
 
 class CommonData(Common):
@@ -49,7 +52,9 @@ class CommonData(Common):
     answers: str | None = Field(default=None, description="auto, words, candidates or text")
     max_answer_tokens: int | None = Field(default=None, description="longest generated answer")
     data: str | None = Field(default=None, description="folder of a named task's files")
-    variant: str | None = Field(default=None, description="of a named task: other files")
+    variant: VariantName = Field(
+        default=None, description="of a named task: other files; seed: those called like the seed"
+    )
     dev_size: int | None = Field(default=None, description="rows of train that become dev")
     k_shot: int | None = Field(default=None, description="k rows per label for train, k for dev")
     train_limit: int | None = Field(default=None, description="at most so many rows of train")
@@ -236,6 +241,9 @@ def _method(given: Any, base: Path) -> Any:
         return given
     inner = rooted({"method": dict(given), "sweep": given.get("sweep")}, base)
     swept = {"sweep": inner["sweep"]} if given.get("sweep") else {}
+    for key, kind in (("demonstrations", Mapping), ("search", list)):
+        if isinstance(given.get(key), kind):
+            swept |= rooted({key: given[key]}, base)
     return inner["method"] | swept | _varied(given, base)
 
 

@@ -22,12 +22,15 @@ from softprompt.recipes.compare_file import (
     CompareSettings,
     TaskEntry,
 )
-from softprompt.recipes.comparison_rows import BASELINE_LABELS, MethodRow, laid_over, rows_of
-from softprompt.recipes.pet.settings import product_place
+from softprompt.recipes.comparison_rows import BASELINE_LABELS, MethodRow, rows_of
+from softprompt.recipes.recipes import KNOWN
 from softprompt.recipes.run_file import read_settings
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.sweeps import variants
+from softprompt.recipes.sweeps import laid_over, variants
 from softprompt.recipes.task_schema import task_title
+
+SEED = "seed"
+"""What `variant` says where each run takes the variant that is called like its seed."""
 
 _MOST = 2_000
 _OF_TRAIN = ("train_limit", "train_balanced", "unlabelled", "unlabelled_limit")
@@ -100,7 +103,22 @@ def plan(settings: CompareSettings) -> Plan:
         if label not in tasks:
             hint = did_you_mean(label, tasks) or f"; expected one of {', '.join(tasks)}"
             raise SettingsError(f"test_on: no task '{label}' in this comparison{hint}")
+    if not settings.split_seed_with_seed:
+        for entry in (settings, *settings.tasks):
+            if entry.variant == SEED:
+                raise SettingsError(
+                    "variant: seed: each seed has its own split; give split_seed_with_seed: true"
+                )
     rows = rows_of(settings)
+    for row in rows:
+        for label in row.tasks:
+            if label not in tasks:
+                hint = did_you_mean(label, tasks) or f"; expected some of {', '.join(tasks)}"
+                raise SettingsError(
+                    f"methods, '{row.label}': tasks: no task '{label}' in this comparison{hint}"
+                )
+    if bare := [one for one in tasks if not any(not r.tasks or one in r.tasks for r in rows)]:
+        raise SettingsError(f"tasks, '{bare[0]}': no method is compared on it")
     known = [*(row.label for row in rows), *(BASELINE_LABELS[one] for one in settings.baselines)]
     if settings.reference != BEST and settings.reference not in known:
         hint = did_you_mean(settings.reference, known) or f"; rows: {', '.join(known)}"
@@ -117,6 +135,7 @@ def plan(settings: CompareSettings) -> Plan:
         for b in backbones
         for t in tasks
         for row in rows
+        if not row.tasks or t in row.tasks
     ]
     for row in rows:  # what no task and no backbone takes is a mistake in the file
         own = [cell for cell in cells if cell.row is row]
@@ -150,8 +169,14 @@ def _cell(
         "test_on": [o if isinstance(o, str) else o.model_dump(mode="json") for o in others],
     }
     values = laid_over(values, row.values)
-    if row.product is not None:
-        values.pop("template", None)  # a recipe has patterns in its place
+    recipe = KNOWN.get(row.method)
+    if recipe is not None:
+        if "template" in recipe.not_of_rows:
+            values.pop("template", None)  # it has patterns in its place
+        if "split_seed_with_seed" in recipe.settings.model_fields:
+            values["split_seed_with_seed"] = False  # the rows are the comparison's
+        if "search" in values:
+            values["search"] = [_of_task(one, task[0]) for one in values["search"]]
     if row.once and values.get("train_limit") == 0:  # it learns nothing in any case
         values = {k: v for k, v in values.items() if k not in _OF_TRAIN}
     seeds = settings.seeds[:1] if row.once else settings.seeds
@@ -161,16 +186,28 @@ def _cell(
         own = {**values, "seeds": own_seeds, "out": str(place)}
         if settings.split_seed_with_seed:
             own["data_seed"] = values.get("data_seed", 0) + split
+        if own.get("variant") == SEED:
+            own["variant"] = str(split)
         try:
             checked: RunSettings | None = read_settings(own, "run")
             assert checked is not None
             variants(checked)
         except SettingsError as error:
             checked, refused = None, str(error).replace("run: ", "")
-        if row.product is not None:
-            place = product_place(place, row.product)
+        if recipe is not None and row.product is not None:
+            place = recipe.place(place, row.product)
         runs.append(CellRun(split, place, checked))
     return Cell(backbone[0], task[0], row, tuple(runs), refused)
+
+
+def _of_task(step: Any, label: str) -> Any:
+    """A search of a recipe with the task's label in its file names: `lists/{task}/16-{seed}.txt`."""
+    if not isinstance(step, Mapping):
+        return step
+    return {
+        key: value.replace("{task}", label) if isinstance(value, str) else value
+        for key, value in step.items()
+    }
 
 
 def _places(

@@ -17,8 +17,8 @@ from softprompt.data.columns import did_you_mean
 from softprompt.errors import SettingsError
 from softprompt.methods.registry import METHODS
 from softprompt.recipes.compare_file import Common, CompareSettings
-from softprompt.recipes.pet.settings import ENSEMBLE, RECIPES, PetSettings, Product
-from softprompt.recipes.sweeps import nested
+from softprompt.recipes.recipes import KNOWN
+from softprompt.recipes.sweeps import laid_over, nested
 
 ZERO_SHOT = "zero-shot"
 BASELINE_LABELS = {
@@ -27,18 +27,26 @@ BASELINE_LABELS = {
     "linear_probe": "linear probe",
     "zero_shot": ZERO_SHOT,
 }
-METHOD_KEYS = ("name", "label", "note", "vary", "sweep", *Common.model_fields)
+METHOD_KEYS = ("name", "label", "note", "tasks", "vary", "sweep", *Common.model_fields)
 """What a method's entry may say beside the method's own keys."""
 
-_TITLES = {"pet": "PET", "ipet": "iPET"}
-_ROW_KEYS = ("label", "note", "vary")
+_ROW_KEYS = ("label", "note", "tasks", "vary")
 _NOT_OF_ROWS = (
-    *("backbone", "task", "template", "sweep", "seeds", "out", "precision", "device", "family"),
+    *("backbone", "task", "seeds", "out", "precision", "device", "family"),
     *("test_on", "test_on_dev"),
 )
-"""What a comparison says for all of its rows, or a recipe has no use for."""
+"""What a comparison says for all of its rows."""
 
-_VARIED = ("method", "training", "objective", "template", "words", "k_shot", "train_limit")
+_VARIED = (
+    "method",
+    "training",
+    "objective",
+    "template",
+    "words",
+    "k_shot",
+    "train_limit",
+    "demonstrations",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +63,7 @@ class MethodRow:
         once: one seed is enough, nothing is left to chance.
         product: of a recipe, which of its products; the rows of all of them share one run of it.
         home: what its folder is called after; else its label.
+        tasks: labels of the tasks that it is a row of; none: of all.
     """
 
     label: str
@@ -66,12 +75,13 @@ class MethodRow:
     once: bool = False
     product: str | None = None
     home: str = ""
+    tasks: tuple[str, ...] = ()
 
 
 def rows_of(settings: CompareSettings) -> list[MethodRow]:
     rows = [row for given in settings.methods for row in _method_rows(given, settings.vary)]
     if "zero_shot" in settings.baselines:
-        zero = {"method": {"name": "prompt_design"}}
+        zero = {"method": {"name": "prompt_design"}, "demonstrations": None}
         rows.append(MethodRow(ZERO_SHOT, "prompt_design", zero, family=ZERO_SHOT, once=True))
     taken = {BASELINE_LABELS[one] for one in settings.baselines if one != "zero_shot"}
     for row in rows:
@@ -97,10 +107,16 @@ def _method_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Ite
             known = [*own, *METHOD_KEYS]
             hint = did_you_mean(str(key), known) or f"; known: {', '.join(sorted(known))}"
             raise SettingsError(f"methods, '{name}': unknown key '{key}'{hint}")
-    settings = {key: value for key, value in given.items() if key in own}
-    common = {key: given[key] for key in (*Common.model_fields, "sweep") if key in given}
+    common = {
+        key: given[key]
+        for key in (*Common.model_fields, "sweep")
+        if key in given and _of_run(given[key], key, own)
+    }
+    settings = {key: value for key, value in given.items() if key in own and key not in common}
     family = given.get("label") or _label(name, {**settings, **common})
     values = {**common, "method": {"name": name, **settings}}
+    if settings.get("demonstrations"):  # a row shows its method's, or those that the file draws
+        values["demonstrations"] = None
     inner = _varied(given.get("vary") or {}, own, f"methods, '{family}': vary")
     outer = _varied(vary, own, "vary")
     every = {key: found for key, found in {**outer, **inner}.items() if found is not None}
@@ -114,7 +130,22 @@ def _method_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Ite
             varied=chosen,
             family=family,
             note=given.get("note"),
+            tasks=_tasks(given, family),
         )
+
+
+def _tasks(given: Mapping[str, Any], family: str) -> tuple[str, ...]:
+    if "tasks" not in given:
+        return ()
+    found = given["tasks"]
+    if not (isinstance(found, list) and found and all(isinstance(one, str) for one in found)):
+        raise SettingsError(f"methods, '{family}': tasks: expected a list of tasks' labels")
+    return tuple(found)
+
+
+def _of_run(value: Any, key: str, own: Mapping[str, Any]) -> bool:
+    """Whether a key of a row is the run's: both have `demonstrations`, in a run it is a group."""
+    return key not in own or value is None or isinstance(value, Mapping)
 
 
 def _varied(given: Any, own: Mapping[str, Any], where: str) -> dict[str, list[Any] | None]:
@@ -125,7 +156,8 @@ def _varied(given: Any, own: Mapping[str, Any], where: str) -> dict[str, list[An
     for key, values in given.items():
         if not isinstance(values, list) or not values:
             raise SettingsError(f"{where}: '{key}': expected a list of values, got {values!r}")
-        path = f"method.{key}" if str(key).split(".")[0] in own else str(key)
+        runs = str(key).startswith("demonstrations.")  # a method's own are a number
+        path = f"method.{key}" if str(key).split(".")[0] in own and not runs else str(key)
         head, _, rest = path.partition(".")
         if head not in _VARIED or path == "method.name":
             hint = did_you_mean(head, _VARIED) or f"; a row may vary {', '.join(_VARIED)}"
@@ -172,21 +204,19 @@ def _without_folders(value: Any) -> Any:
 def _recipe_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Iterator[MethodRow]:
     """A row for the ensemble and for each product; all of them read one run."""
     name = str(given["recipe"])
-    if name not in RECIPES:
-        hint = did_you_mean(name, RECIPES) or f"; known: {', '.join(RECIPES)}"
+    if name not in KNOWN:
+        hint = did_you_mean(name, KNOWN) or f"; known: {', '.join(KNOWN)}"
         raise SettingsError(f"methods: no such recipe '{name}'{hint}")
-    own = [key for key in RECIPES[name].model_fields if key not in _NOT_OF_ROWS]
+    recipe = KNOWN[name]
+    apart = (*_NOT_OF_ROWS, *recipe.not_of_rows)
+    own = [key for key in recipe.settings.model_fields if key not in apart]
     for key in given:
         if key not in own and key not in _ROW_KEYS:
             hint = did_you_mean(str(key), [*own, *_ROW_KEYS])
             hint = hint or f"; known: {', '.join(sorted({*own, *_ROW_KEYS}))}"
             raise SettingsError(f"methods, '{name}': unknown key '{key}'{hint}")
-    family = given.get("label") or _TITLES[name]
-    products = {ENSEMBLE: ENSEMBLE}
-    for one in _products(given, family):
-        products[one.title] = METHODS[one.method_name].title or one.title.replace("_", " ")
-        if one.name is not None:
-            products[one.title] = one.name
+    family = given.get("label") or recipe.title
+    products = recipe.products(given, family)
     values = {key: value for key, value in given.items() if key in own}
     inner = _varied_of_recipe(given.get("vary") or {}, own, f"methods, '{family}': vary")
     outer = {
@@ -199,30 +229,18 @@ def _recipe_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Ite
         chosen = dict(zip(every, picked, strict=True))
         shown = "".join(f", {key.rsplit('.', 1)[-1]}={_shown(v)}" for key, v in chosen.items())
         for product, title in products.items():
+            named = f"{family} ({title})" if title else family
             yield MethodRow(
-                label=f"{family} ({title}){shown}",
+                label=f"{named}{shown}",
                 method=name,
                 values=laid_over(values, nested(chosen)),
                 varied=chosen,
-                family=f"{family} ({title})",
+                family=named,
                 note=given.get("note"),
                 product=product,
                 home=f"{family}{shown}",
+                tasks=_tasks(given, family),
             )
-
-
-def _products(given: Mapping[str, Any], family: str) -> Sequence[Product]:
-    if "distil" not in given:
-        found: Sequence[Product] = PetSettings.model_fields["distil"].default
-    elif not isinstance(given["distil"], list):
-        raise SettingsError(f"methods, '{family}': distil: expected a list of products")
-    else:
-        found = [Product.read(one, f"methods, '{family}': distil") for one in given["distil"]]
-    for one in found:
-        if one.method_name not in METHODS:
-            hint = did_you_mean(one.method_name, METHODS) or f"; known: {', '.join(METHODS)}"
-            raise SettingsError(f"methods, '{family}': no such method '{one.method_name}'{hint}")
-    return found
 
 
 def _varied_of_recipe(given: Any, own: Sequence[str], where: str) -> dict[str, list[Any]]:
@@ -236,19 +254,3 @@ def _varied_of_recipe(given: Any, own: Sequence[str], where: str) -> dict[str, l
             hint = did_you_mean(head, own) or f"; a row may vary {', '.join(own)}"
             raise SettingsError(f"{where}: '{key}' cannot vary{hint}")
     return {str(key): list(values) for key, values in given.items()}
-
-
-# --- laying over ------------------------------------------------------------------------------
-
-
-def laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values laid over others, group by group; words and optimisers of another name replace."""
-    found = dict(base)
-    for key, value in values.items():
-        below = found.get(key)
-        found[key] = value
-        if isinstance(below, Mapping) and isinstance(value, Mapping) and key != "words":
-            name = below.get("name")
-            if value.get("name", name) == name:
-                found[key] = laid_over(below, value)
-    return found

@@ -6,18 +6,16 @@ Knows a method's run from a recipe's, of which several rows read one; nothing of
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 
 from softprompt.backbones.backbone import Backbone
-from softprompt.errors import SettingsError
 from softprompt.recipes.comparison_plan import Cell, CellRun
 from softprompt.recipes.comparison_results import read_run_folder
 from softprompt.recipes.measuring import COSTS, Costs, measured, session, sessions, write_costs
-from softprompt.recipes.pet.costs import product_costs
-from softprompt.recipes.pet.run import run_recipe
-from softprompt.recipes.pet.settings import PetSettings
 from softprompt.recipes.prepare import prepare
+from softprompt.recipes.recipes import Recipe, recipe_of
 from softprompt.recipes.run_data import RunData
-from softprompt.recipes.run_folder import REPORT, RunFolder
+from softprompt.recipes.run_folder import RunFolder
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Watcher
@@ -32,8 +30,9 @@ def carry_out(cell: Cell, run: CellRun, backbone: Backbone, data: RunData, told:
     """
     settings = run.settings
     assert settings is not None
-    if isinstance(settings, PetSettings):
-        costs = _recipe(settings, str(cell.row.product), run, backbone, data, told)
+    recipe = recipe_of(settings)
+    if recipe is not None:
+        costs = _recipe(recipe, settings, str(cell.row.product), run, backbone, data, told)
     else:
         costs = _method(settings, run, backbone, data, told)
     write_costs(run.place / COSTS, costs)
@@ -54,7 +53,8 @@ def _method(
 
 
 def _recipe(
-    settings: PetSettings,
+    recipe: Recipe,
+    settings: RunSettings,
     product: str,
     run: CellRun,
     backbone: Backbone,
@@ -63,10 +63,8 @@ def _recipe(
 ) -> Costs:
     """Carry out a recipe, unless another row of it has."""
     if not RunFolder(run.folder).finished:
-        with session(run.folder, backbone.device):
-            run_recipe(settings, told, backbone=backbone, data=data)
-    if not RunFolder(run.place).finished:
-        lines = (run.folder / REPORT).read_text(encoding="utf-8").splitlines()
-        said = [line.removeprefix("- ") for line in lines if "nothing is distilled" in line]
-        raise SettingsError("; ".join(said) or f"no product '{product}' in {run.folder}")
-    return product_costs(settings, product, backbone, data.task, run.folder, sessions(run.folder))
+        timed = nullcontext() if recipe.keeps_time else session(run.folder, backbone.device)
+        with timed:
+            recipe.run(settings, told, backbone=backbone, data=data)
+    spent = sessions(run.folder)
+    return recipe.costs(settings, product, backbone, data.task, run.folder, spent)

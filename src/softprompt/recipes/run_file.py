@@ -13,7 +13,7 @@ from typing import Any
 
 from softprompt.data.columns import did_you_mean
 from softprompt.errors import SettingsError
-from softprompt.recipes.pet.settings import RECIPES
+from softprompt.recipes.known_recipes import RECIPES
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import nested, variants
 from softprompt.recipes.task_schema import task_title
@@ -31,8 +31,13 @@ PATHS = (
     "method.sources",
     "method.target",
 )
-"""Keys that hold a path, or a list of them; `backbone` holds one if it looks like one or is a folder
-there."""
+"""Keys that hold a path, or a list of them."""
+
+NAMES = ("backbone", "demonstrations.encoder")
+"""Keys that hold a path if it looks like one or is a folder there, and a name else."""
+
+SEARCHED = ("candidates", "words", "generator")
+"""Keys of a search of a recipe that hold a path, the last one or a name; {data}/… stays as it is."""
 
 NAMED = ("method",)
 """Groups that a bare name stands for, so that `method=lora method.rank=4` says both."""
@@ -92,13 +97,28 @@ def rooted(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
         base: what relative paths are relative to.
     """
     found = {**values}
-    for key in (*PATHS, "backbone"):
+    for key in (*PATHS, *NAMES):
         _root(found, key, base)
     if isinstance(task := found.get("task"), Mapping) and isinstance(task.get("mix"), list):
         found["task"] = {**task, "mix": _rooted_tasks(task["mix"], base)}
+    if isinstance(steps := found.get("search"), list):
+        found["search"] = [_rooted_search(one, base) for one in steps]
     if isinstance(others := found.get("test_on"), list):
         found["test_on"] = _rooted_tasks(others, base)
     _root_sweep(found, base)
+    return found
+
+
+def _rooted_search(step: Any, base: Path) -> Any:
+    if not isinstance(step, Mapping):
+        return step
+    found = {**step}
+    for key in SEARCHED:
+        given = found.get(key)
+        if not isinstance(given, str) or given.startswith("{data}"):
+            continue
+        if key != "generator" or _is_folder(given, base):
+            found[key] = _absolute(given, base)
     return found
 
 
@@ -145,7 +165,7 @@ def _root(values: dict[str, Any], key: str, base: Path) -> None:
     given = node.get(last)
     if isinstance(given, list):
         node[last] = [_absolute(one, base) if isinstance(one, str) else one for one in given]
-    elif isinstance(given, str) and given and (last != "backbone" or _is_folder(given, base)):
+    elif isinstance(given, str) and given and (key not in NAMES or _is_folder(given, base)):
         node[last] = _absolute(given, base)
 
 
@@ -157,11 +177,11 @@ def _root_sweep(values: dict[str, Any], base: Path) -> None:
     rooted: dict[str, Any] = {**given}
     for key, several in given.items():
         top = str(key).split(".")[0]
-        if top != "method" or not isinstance(several, list):
+        if top not in ("method", "demonstrations") or not isinstance(several, list):
             continue
         wrapped = [nested({str(key): value}) for value in several]
         for one in wrapped:
-            for path in PATHS:
+            for path in (*PATHS, *NAMES):
                 _root(one, path, base)
         rooted[key] = [_inner(one, str(key)) for one in wrapped]
     values["sweep"] = rooted
@@ -191,11 +211,10 @@ def _assigned(values: dict[str, Any], assignment: str) -> dict[str, Any]:
 
 def _rooted(assignment: str, base: Path) -> str:
     key, equals, text = assignment.partition("=")
-    if equals and text.startswith("[") and key in PATHS:
-        values = override({}, [assignment])
-        _root(values, key, base)
+    if equals and text.startswith("[") and key in (*PATHS, "search"):
+        values = rooted(override({}, [assignment]), base)
         return f"{key}={json.dumps(_inner(values, key))}"
-    if equals and text and (key in PATHS or (key == "backbone" and _is_folder(text, base))):
+    if equals and text and (key in PATHS or (key in NAMES and _is_folder(text, base))):
         return f"{key}={_absolute(text, base)}"
     return assignment
 

@@ -28,7 +28,7 @@ was meant to be short is the likelier cause."""
 LONGEST_NAME = 120
 """Characters of a variant's name; file systems take 255 bytes."""
 
-SWEPT = ("method", "training", "objective", "template", "words")
+SWEPT = ("method", "training", "objective", "template", "words", "demonstrations")
 _ONE_BACKBONE = "the fits of a sweep share one loaded backbone"
 _ONE_TASK = "the fits of a sweep share their data, or their scores could not be compared"
 _ONE_READING = "every variant must read and answer alike, or their scores could not be compared"
@@ -91,7 +91,7 @@ def variants(settings: RunSettings) -> tuple[Variant, ...]:
     found: list[Variant] = []
     seen: dict[str, str] = {}
     for name, values in zip(_names(sweep), _combinations(sweep), strict=True):
-        own = _read(base, values)
+        own = _read(type(settings), base, values)
         same = json.dumps(own.resolved(), sort_keys=True)
         if same in seen:
             raise SettingsError(
@@ -106,6 +106,19 @@ def variants(settings: RunSettings) -> tuple[Variant, ...]:
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     """`{method.length: 5}` as a run file has it: `{method: {length: 5}}`."""
     return _laid({}, values)
+
+
+def laid_over(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values laid over others, group by group; words and optimisers of another name replace."""
+    found = dict(base)
+    for key, value in values.items():
+        below = found.get(key)
+        found[key] = value
+        if isinstance(below, Mapping) and isinstance(value, Mapping) and key != "words":
+            name = below.get("name")
+            if value.get("name", name) == name:
+                found[key] = laid_over(below, value)
+    return found
 
 
 def _base(settings: RunSettings) -> dict[str, Any]:
@@ -148,19 +161,21 @@ def _combinations(sweep: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]
         yield dict(zip(sweep, values, strict=True))
 
 
-def _read(base: Mapping[str, Any], values: Mapping[str, Any]) -> RunSettings:
+def _read(
+    kind: type[RunSettings], base: Mapping[str, Any], values: Mapping[str, Any]
+) -> RunSettings:
     """A variant's settings.
 
     Raises:
         SettingsError: names the value that is refused by itself, or all of them.
     """
     try:
-        return RunSettings.read(_laid(base, values), "sweep")
+        return kind.read(_laid(base, values), "sweep")
     except SettingsError as error:
         problem = error
     for key, value in values.items():
         try:
-            RunSettings.read(_laid(base, {key: value}), "sweep")
+            kind.read(_laid(base, {key: value}), "sweep")
         except SettingsError as error:
             raise SettingsError(f"sweep.{key}, value {_shown(value)}: {_bare(error)}") from None
     together = ", ".join(f"{key}={_shown(value)}" for key, value in values.items())

@@ -239,5 +239,6 @@ def _summary(metric: str, tried: Sequence[Tried], choice: Choice) -> Mapping[str
         "chosen": best.name,
         "values": best.values,
         "tied": choice.tied,
+        "settled": choice.settled,
         "dev": {one.bound.variant.name: one.values("dev", metric) for one in tried},
     }

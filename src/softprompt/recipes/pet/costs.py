@@ -13,6 +13,7 @@ from typing import Any
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.task import Task
+from softprompt.errors import SettingsError
 from softprompt.recipes.measuring import Costs, measured
 from softprompt.recipes.outcomes import read_outcome
 from softprompt.recipes.pet.members import member_run, members_of, stays
@@ -21,6 +22,7 @@ from softprompt.recipes.pet.settings import ENSEMBLE, PetSettings, product_place
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData
 from softprompt.recipes.run_file import read_run
+from softprompt.recipes.run_folder import REPORT, RunFolder
 
 
 def product_costs(
@@ -37,10 +39,15 @@ def product_costs(
         product: its name.
         home: folder of a seed.
         spent: `seconds`, `peak_bytes` and `memory` of the recipe's sessions.
+    Raises:
+        SettingsError: the recipe has not this product; says why.
     """
     place = product_place(home, product)
     outcome = read_outcome(place)
-    assert outcome is not None
+    if outcome is None or not RunFolder(place).finished:
+        lines = (home / REPORT).read_text(encoding="utf-8").splitlines()
+        said = [line.removeprefix("- ") for line in lines if "nothing is distilled" in line]
+        raise SettingsError("; ".join(said) or f"no product '{product}' in {home}")
     # Rows to render: what was learned from counts nothing here.
     split = "test" if "test" in task.split_names else "dev"
     shown = task.with_splits(train=task.examples(split)[:1])

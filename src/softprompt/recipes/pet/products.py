@@ -15,16 +15,19 @@ import numpy as np
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
+from softprompt.data.columns import did_you_mean
 from softprompt.data.examples import Example
 from softprompt.data.metrics import score as score_metrics
 from softprompt.data.pool import Pool
 from softprompt.data.sampling import permutation
 from softprompt.data.task import Task
+from softprompt.errors import SettingsError
 from softprompt.inference.predict import Prediction
+from softprompt.methods.registry import METHODS
 from softprompt.recipes.outcomes import Outcome, leave_outcome, read_outcome
 from softprompt.recipes.pet.members import Made, Member, plain_values
 from softprompt.recipes.pet.scores import Shards, as_predictions, read_scores, write_scores
-from softprompt.recipes.pet.settings import Cloze, PetSettings, Product
+from softprompt.recipes.pet.settings import ENSEMBLE, Cloze, PetSettings, Product
 from softprompt.recipes.pet.texts import read_texts, voted
 from softprompt.recipes.pet.votes import combined, softmax
 from softprompt.recipes.prepare import Prepared, prepare
@@ -34,6 +37,30 @@ from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Watcher
 from softprompt.tuning.run import versions
+
+
+def products_of(given: Mapping[str, Any], family: str) -> dict[str, str]:
+    """What a comparison's entry makes: name to what stands behind its row's label.
+
+    Raises:
+        SettingsError: a product with an unknown key or method.
+    """
+    if "distil" not in given:
+        found: Sequence[Product] = PetSettings.model_fields["distil"].default
+    elif not isinstance(given["distil"], list):
+        raise SettingsError(f"methods, '{family}': distil: expected a list of products")
+    else:
+        found = [Product.read(one, f"methods, '{family}': distil") for one in given["distil"]]
+    titles = {ENSEMBLE: ENSEMBLE}
+    for one in found:
+        if one.method_name not in METHODS:
+            hint = did_you_mean(one.method_name, METHODS) or f"; known: {', '.join(METHODS)}"
+            raise SettingsError(f"methods, '{family}': no such method '{one.method_name}'{hint}")
+        titles[one.title] = METHODS[one.method_name].title or one.title.replace("_", " ")
+        if one.name is not None:
+            titles[one.title] = one.name
+    return titles
+
 
 STEPS, BATCH = 5_000, 16
 """Of the paper's final classifier."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from softprompt.recipes.schema import RunSettings, key_table
+from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.task_schema import text_keys
 from softprompt.settings import Settings
 
@@ -159,25 +159,3 @@ class IpetSettings(PetSettings):
     likeliest: int = Field(
         default=100, ge=1, description="zero-shot: drawn from so many per label, the likeliest"
     )
-
-
-RECIPES: dict[str, type[PetSettings]] = {"pet": PetSettings, "ipet": IpetSettings}
-"""What `recipe:` may say."""
-
-
-def recipe_keys() -> list[tuple[str, str, str]]:
-    """Every key that a recipe adds to a run file: its dotted name, its default, one line of help."""
-    shared = set(key_names(RunSettings))
-    found: dict[str, tuple[str, str, str]] = {}
-    for name, kind in RECIPES.items():
-        for key, default, line in key_table(kind):
-            if key not in shared and key not in found:
-                shown = "a classification head" if key == "distil" else default
-                found[key] = f"{key} ({name})", shown, line
-    rows = list(found.values())
-    return rows + [(f"distil.{key}", default, line) for key, default, line in key_table(Product)]
-
-
-def key_names(kind: type[Settings]) -> list[str]:
-    """The names of a schema's keys."""
-    return [key for key, _, _ in key_table(kind)]

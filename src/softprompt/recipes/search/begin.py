@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import Field
-
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.task import Task
@@ -17,14 +15,8 @@ from softprompt.errors import SettingsError
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.folder import SearchFolder
+from softprompt.recipes.search.settings import SearchSettings
 from softprompt.recipes.watching import Fact, Silent, Watcher
-from softprompt.settings import Settings
-
-
-class SearchSettings(Settings):
-    """What every kind of search has; a kind's own class adds to it."""
-
-    fits: int = Field(default=20, ge=0, description="of the best candidates, how many are fitted")
 
 
 @dataclass(frozen=True)
@@ -39,6 +31,7 @@ class Search:
         backbone: loaded.
         told: is told what happens.
         resumed: whether an earlier search goes on.
+        keep: how many of the best fits keep the weights that they tuned.
     """
 
     run: RunSettings
@@ -48,6 +41,7 @@ class Search:
     backbone: Backbone
     told: Watcher
     resumed: bool
+    keep: int = 1
 
     @property
     def task(self) -> Task:
@@ -65,6 +59,7 @@ def begin(
     overwrite: bool = False,
     backbone: Backbone | None = None,
     data: RunData | None = None,
+    keep: int = 1,
 ) -> Search:
     """Read the data, load the backbone, take the folder.
 
@@ -73,6 +68,7 @@ def begin(
         out: the search's folder; an unfinished search there is gone on with.
         overwrite: begin anew where a search stands already.
         backbone, data: what `run` names, where it was loaded or read already.
+        keep: how many of the best fits keep the weights that they tuned.
     Raises:
         UsageError: settings, data or backbone that do not fit; nothing was written.
     """
@@ -98,7 +94,7 @@ def begin(
     told.facts(_facts(kind, task, backbone, run, data))
     if resumed:
         told.note(f"going on with the search in {out}")
-    return Search(run, settings, folder, data, backbone, told, resumed)
+    return Search(run, settings, folder, data, backbone, told, resumed, keep)
 
 
 def seen_task(task: Task) -> Task:

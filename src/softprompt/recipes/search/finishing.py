@@ -61,7 +61,13 @@ def finish(search: Search, title: str, found: Sequence[Block], score: str) -> Se
     ranking = None
     if chosen:
         ranking = fit_candidates(
-            search.run, chosen, search.folder.fits, search.backbone, search.data, search.told
+            search.run,
+            chosen,
+            search.folder.fits,
+            search.backbone,
+            search.data,
+            search.told,
+            keep=search.keep,
         )
     made = Searched(search.folder.path, candidates, ranking)
     said = how_chosen(ranking) if ranking is not None else f"the best by {score}; none was fitted"
@@ -159,6 +165,7 @@ def _record(made: Searched) -> dict[str, Any]:
             "scores": {"dev": dev, "test": dict(ranking.test)},
             "tied": ranking.choice.tied,
             "settled": ranking.choice.settled,
+            "ranked": [one.place.name for one in ranking.fits],
         }
     return {**record, "versions": versions()}
 

@@ -123,15 +123,18 @@ def fit_candidates(
     backbone: Backbone,
     data: RunData,
     told: Watcher,
+    *,
+    keep: int = 1,
 ) -> Ranking:
     """Fit each candidate under the run's method and settings, rank them, test the best.
 
-    Tuned weights of all but the best so far are dropped.
+    Tuned weights of all but the best so far, `keep` of them, are dropped.
 
     Args:
         candidates: in the order that settles what nothing else does; at least one.
         home: where the fits' folders are, numbered as they come.
         data: what `run_task` gave for the run.
+        keep: how many of the best keep their weights, at least one.
     Raises:
         UsageError: a candidate that does not fit the task or the backbone; nothing was fitted.
         RunError: every fit failed, or the disk refuses.
@@ -159,15 +162,21 @@ def fit_candidates(
             outcomes = _fit(own, place, backbone, replace(data, task=task), Part(told, title))
             found[number] = Fitted(one, place, outcomes)
             pace.done(1)
-            _keep_best(found, metric, higher, run)
+            _keep_best(found, metric, higher, run, keep)
+    _keep_best(found, metric, higher, run, keep)  # an interruption may have come before it
     ranked = [found[number] for number in range(len(candidates))]
     choice = choose(ranked, metric, higher)
+    for number in choice.order[:keep]:
+        fitted = ranked[number]
+        if fitted.failure is None and not _whole(
+            fitted, run
+        ):  # others were better when it was dropped
+            told.note(f"fitting one of the best once more: {fitted.candidate.title}")
+            _remove(fitted.place, [FIT, DONE], len(run.seeds) > 1)
+            title = f"fit {number + 1} again"
+            _fit(runs[number], fitted.place, backbone, replace(data, task=task), Part(told, title))
+            _remove(fitted.place, ["checkpoints"], several=True)
     best = ranked[choice.index]
-    if not _whole(best, run):  # another one was the best when its weights were dropped
-        told.note(f"fitting the best once more: {best.candidate.title}")
-        _remove(best.place, [FIT, DONE], len(run.seeds) > 1)
-        own = runs[choice.index]
-        _fit(own, best.place, backbone, replace(data, task=task), Part(told, "the best"))
     test = _tested(best, data.task, backbone)
     return Ranking([ranked[place] for place in choice.order], metric, choice, test)
 
@@ -249,15 +258,18 @@ def _best_so_far(found: Mapping[int, Fitted], metric: str, higher: bool) -> str:
     )
 
 
-def _keep_best(found: Mapping[int, Fitted], metric: str, higher: bool, run: RunSettings) -> None:
+def _keep_best(
+    found: Mapping[int, Fitted], metric: str, higher: bool, run: RunSettings, keep: int
+) -> None:
     """Drop what only training needed, and all tuned weights but those of the best so far."""
     order = sorted(found)
     if all(found[number].failure for number in order):
         return
-    best = order[choose([found[number] for number in order], metric, higher).index]
+    ranked = choose([found[number] for number in order], metric, higher).order
+    best = {order[place] for place in ranked[:keep]}
     for number in order:
         names = ["checkpoints"]
-        if number != best and run.method.opens_weights:
+        if number not in best and run.method.opens_weights:
             names.append(PROMPT)
         _remove(found[number].place, names, several=True)
 

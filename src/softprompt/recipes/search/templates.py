@@ -11,9 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
@@ -25,7 +22,7 @@ from softprompt.recipes.pages import Block, Heading, Lines, Paragraph
 from softprompt.recipes.prepare import run_answers
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.search.begin import Search, SearchSettings, begin
+from softprompt.recipes.search.begin import Search, begin
 from softprompt.recipes.search.candidates import (
     CANDIDATES,
     Candidate,
@@ -35,6 +32,7 @@ from softprompt.recipes.search.candidates import (
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.forms import Form, forms, is_spaced
 from softprompt.recipes.search.grown import Beam, check_generator, grow
+from softprompt.recipes.search.settings import TemplateSettings
 from softprompt.recipes.search.template_lists import read_templates
 from softprompt.recipes.search.template_ranking import listed_reasons, ranked, usable
 from softprompt.recipes.watching import Fact, Watcher
@@ -45,41 +43,6 @@ from softprompt.tuning.jobs import answers_of
 
 MANY_ROWS = 1_000
 """Training rows above which a search is slow enough to say so."""
-
-
-class TemplateSettings(SearchSettings):
-    """How templates are searched."""
-
-    generator: str = Field(
-        default="softprompt/tiny-t5@span", description="a T5 with sentinels: a folder or a name"
-    )
-    precision: Literal["auto", "float32", "float16", "bfloat16", "float64", "int8"] = Field(
-        default="auto", description="of the generator"
-    )
-    combine: Literal["log_p", "logits"] = Field(
-        default="log_p",
-        description="examples together: the sum of log p (paper), or log softmax of mean logits (release)",
-    )
-    beam: int = Field(default=100, ge=1, description="outputs kept after each token")
-    templates: int = Field(
-        default=100, ge=1, description="candidates in all, evenly from each form"
-    )
-    max_tokens: int = Field(default=20, ge=2, description="of an output, its sentinels included")
-    limit: int = Field(
-        default=256, ge=4, description="tokens of an example that the generator reads"
-    )
-    raised: bool = Field(
-        default=False,
-        description="show the generator single texts with their first letter raised, as the release does",
-    )
-    fields: list[str] = Field(
-        default=[], description="one or two; else those of the run's template, else the task's"
-    )
-    candidates: str | None = Field(
-        default=None,
-        description="a file of templates instead of a generator: LM-BFF's released notation, ours, or "
-        "candidates.jsonl",
-    )
 
 
 @dataclass(frozen=True)
@@ -102,6 +65,8 @@ def search_templates(
     overwrite: bool = False,
     backbone: Backbone | None = None,
     generator: Backbone | None = None,
+    data: RunData | None = None,
+    keep: int = 1,
 ) -> Searched:
     """Find templates, rank them, fit the best.
 
@@ -109,11 +74,13 @@ def search_templates(
         out: the search's folder; an unfinished search there is gone on with.
         overwrite: begin anew where a search stands already.
         backbone, generator: those that are named, where they are loaded already.
+        data: what `run` names, where it was read already.
+        keep: how many of the best fits keep the weights that they tuned.
     Raises:
         UsageError: settings, data or models that do not fit; nothing was written.
         RunError: every fit failed, or the disk refuses.
     """
-    data = run_task(run)
+    data = data or run_task(run)
     plan = _plan(run, settings, data, out, overwrite, generator)
     if plan.given:
         backbone = backbone or load_backbone(
@@ -121,7 +88,15 @@ def search_templates(
         )
         usable(run, plan.given, data.task, backbone)
     search = begin(
-        "templates", run, settings, out, watcher, overwrite=overwrite, backbone=backbone, data=data
+        "templates",
+        run,
+        settings,
+        out,
+        watcher,
+        overwrite=overwrite,
+        backbone=backbone,
+        data=data,
+        keep=keep,
     )
     if not search.folder.candidates.is_file():
         _find(search, settings, plan)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from softprompt.recipes.search.begin import SearchSettings
+from softprompt.recipes.search.settings import SearchSettings
 
 DEFAULT_TRIGGERS = 5
 """Where neither the template nor the method says how many (AutoPrompt's tables have 3 to 10)."""

@@ -45,6 +45,7 @@ def search_triggers(
     overwrite: bool = False,
     backbone: Backbone | None = None,
     data: RunData | None = None,
+    keep: int = 1,
 ) -> Searched:
     """Search trigger tokens for a run's template, one search for each of its seeds.
 
@@ -55,13 +56,22 @@ def search_triggers(
         watcher: is told facts, iterations and what is best so far.
         overwrite: begin anew where a search stands already.
         backbone, data: what `run` names, where it was loaded or read already.
+        keep: how many of the best fits keep the weights that they tuned.
     Raises:
         UsageError: a run, template or backbone that does not fit.
         RunError: a loss that is not a number, or the disk refuses.
     """
     check_method(run)
     search = begin(
-        "triggers", run, settings, out, watcher, overwrite=overwrite, backbone=backbone, data=data
+        "triggers",
+        run,
+        settings,
+        out,
+        watcher,
+        overwrite=overwrite,
+        backbone=backbone,
+        data=data,
+        keep=keep,
     )
     scene = make_scene(search, settings)
     states = [_climb(scene, seed) for seed in run.seeds]

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-from pydantic import Field, model_validator
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.recipes.run_data import RunData
 from softprompt.recipes.schema import RunSettings
-from softprompt.recipes.search.begin import Search, SearchSettings, begin
+from softprompt.recipes.search.begin import Search, begin
 from softprompt.recipes.search.candidates import Candidate, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.fitting import bound_candidate
+from softprompt.recipes.search.settings import WordSettings
 from softprompt.recipes.search.whole_words import Vocabulary, slot_words, whole_words
 from softprompt.recipes.search.word_cache import load_table, save_table
 from softprompt.recipes.search.word_classes import classes_of, gold_of, own_ids, own_words
@@ -46,45 +45,6 @@ SCORE, LOSS = "train_score", "train_cross_entropy"
 """What a candidate's line says of it: zero-shot accuracy (Pearson's r of numbers) and loss on train."""
 
 
-class WordSettings(SearchSettings):
-    """Settings of a label-word search; LM-BFF's own numbers stand in docs/search-words.md."""
-
-    top: int = Field(default=100, ge=1, description="words of each class that are combined")
-    by: Literal["log_probability", "logit"] = Field(
-        default="log_probability",
-        description="score of a word in a class: the sum of log p over its rows (LM-BFF's paper), or the "
-        "mean logit (its code)",
-    )
-    neighbours: int | None = Field(
-        default=None,
-        ge=1,
-        description="of each class's top words keep so many, the nearest to the run's own word by output "
-        "embedding (LM-BFF on TREC: 30 of top 1000)",
-    )
-    combinations: int = Field(default=100, ge=1, description="combinations that become candidates")
-    most: int = Field(
-        default=1_000_000,
-        ge=0,
-        description="up to so many combinations all are scored; of more, those that a beam meets",
-    )
-    beam: int = Field(default=1_000, ge=1, description="width of the beam")
-    repeats: bool = Field(default=False, description="two classes may have the same word")
-    punctuation: bool = Field(default=False, description="tokens without a letter are words too")
-    words: str | None = Field(
-        default=None,
-        description="a file of words to search among, of any number of tokens: one a line, or YAML label: "
-        "[words]",
-    )
-
-    @model_validator(mode="after")
-    def _one_token_each(self) -> WordSettings:
-        if self.words is not None and (self.neighbours is not None or self.by == "logit"):
-            raise ValueError(
-                "words: neighbours and by=logit are of words of one token; leave them out, or the list"
-            )
-        return self
-
-
 def search_words(
     run: RunSettings,
     settings: WordSettings,
@@ -94,6 +54,7 @@ def search_words(
     overwrite: bool = False,
     backbone: Backbone | None = None,
     data: RunData | None = None,
+    keep: int = 1,
 ) -> Searched:
     """Search label words for a run's template, fit the best combinations, leave a folder.
 
@@ -103,13 +64,22 @@ def search_words(
         watcher: is told facts, stages and steps.
         overwrite: begin anew where a search stands already.
         backbone, data: what `run` names, where it was loaded or read already.
+        keep: how many of the best fits keep the weights that they tuned.
     Raises:
         UsageError: settings, data, template or backbone that do not fit.
         RunError: every fit failed, or the disk refuses.
     """
     _check(run)
     search = begin(
-        "words", run, settings, out, watcher, overwrite=overwrite, backbone=backbone, data=data
+        "words",
+        run,
+        settings,
+        out,
+        watcher,
+        overwrite=overwrite,
+        backbone=backbone,
+        data=data,
+        keep=keep,
     )
     looked = _look(search, settings)
     return finish(search, "Label words", word_blocks(looked, settings.fits), SCORE)
