@@ -36,9 +36,9 @@ from softprompt.errors import UsageError
 from softprompt.inference.applied import Applied, apply
 from softprompt.inference.evaluate import evaluate
 from softprompt.inference.objective import ObjectiveSettings, resolve_objective
-from softprompt.recipes.search.whole_words import Vocabulary, slot_words, whole_words
-from softprompt.recipes.search.word_ranking import Combinations, Gold, best_words, combine
-from softprompt.recipes.search.word_table import Table, read_table
+from softprompt.recipes.search.words.ranking import Combinations, Gold, best_words, combine
+from softprompt.recipes.search.words.table import Table, read_table
+from softprompt.recipes.search.words.whole_words import Vocabulary, slot_words, whole_words
 from softprompt.recipes.watching import Silent
 from softprompt.text.answers import Verbalizer
 from softprompt.text.template import parse

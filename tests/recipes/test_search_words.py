@@ -19,9 +19,9 @@ from softprompt.recipes.search.candidates import Candidate, read_candidates
 from softprompt.recipes.search.finishing import Searched
 from softprompt.recipes.search.fitting import bound_candidate
 from softprompt.recipes.search.settings import WordSettings
-from softprompt.recipes.search.word_list import read_word_list
-from softprompt.recipes.search.word_table import read_table
-from softprompt.recipes.search.words import search_words
+from softprompt.recipes.search.words.listing import read_word_list
+from softprompt.recipes.search.words.search import search_words
+from softprompt.recipes.search.words.table import read_table
 from softprompt.recipes.watching import Silent
 from softprompt.settings import to_yaml
 from tests.builders import rows

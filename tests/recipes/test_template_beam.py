@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from softprompt.recipes.search.beam import Rules, beam_search, text_rules
-from softprompt.recipes.search.grown import rules_of
-from softprompt.recipes.search.joint import JointDecoder
+from softprompt.recipes.search.templates.beam import Rules, beam_search, text_rules
+from softprompt.recipes.search.templates.grown import rules_of
+from softprompt.recipes.search.templates.joint import JointDecoder
 from tests.builders import backbones
 
 __all__ = ["backbones"]

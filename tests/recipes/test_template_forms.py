@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from softprompt.errors import SettingsError
-from softprompt.recipes.search.forms import forms, grown, is_spaced, source_ids
+from softprompt.recipes.search.templates.forms import forms, grown, is_spaced, source_ids
 from softprompt.text.lm_bff import from_lm_bff
 from softprompt.text.tokens import Encoding
 

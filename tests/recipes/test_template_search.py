@@ -11,10 +11,10 @@ from softprompt.data.task import Task
 from softprompt.errors import DataError, SettingsError
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.search.candidates import read_candidates
-from softprompt.recipes.search.forms import forms
-from softprompt.recipes.search.grown import Beam, grow
-from softprompt.recipes.search.template_lists import read_templates
-from softprompt.recipes.search.templates import (
+from softprompt.recipes.search.templates.forms import forms
+from softprompt.recipes.search.templates.grown import Beam, grow
+from softprompt.recipes.search.templates.lists import read_templates
+from softprompt.recipes.search.templates.search import (
     TemplateSettings,
     example_words,
     search_templates,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from softprompt.cli.main import main
-from softprompt.recipes.search.trigger_settings import TriggerSettings
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from tests.conftest import ROOT
 from tests.test_documents import blocks, commands
 

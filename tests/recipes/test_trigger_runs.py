@@ -22,8 +22,8 @@ from softprompt.recipes.run_data import RunData
 from softprompt.recipes.run_file import read_run
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.finishing import Searched
-from softprompt.recipes.search.trigger_settings import TriggerSettings
-from softprompt.recipes.search.triggers import search_triggers
+from softprompt.recipes.search.triggers.search import search_triggers
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Progress, Silent
 from softprompt.settings import read_yaml

@@ -20,7 +20,7 @@ from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.inference.scoring import Scores, label_loss, label_scores, score
 from softprompt.prompts.addition import Addition, stack
-from softprompt.recipes.search.trigger_climb import (
+from softprompt.recipes.search.triggers.climb import (
     Climb,
     Look,
     all_allowed,
@@ -28,17 +28,17 @@ from softprompt.recipes.search.trigger_climb import (
     ranked,
     read_state,
 )
-from softprompt.recipes.search.trigger_gradient import best_replacements, first_order
-from softprompt.recipes.search.trigger_losses import (
+from softprompt.recipes.search.triggers.gradient import best_replacements, first_order
+from softprompt.recipes.search.triggers.losses import (
     TriggerLoss,
     label_log_p,
     trigger_lesson,
     trigger_rows,
 )
-from softprompt.recipes.search.trigger_settings import TriggerSettings
-from softprompt.recipes.search.trigger_text import as_text, trigger_slots
-from softprompt.recipes.search.trigger_tokens import allowed_tokens
-from softprompt.recipes.search.trigger_words import best_words, fit_probe, word_scores
+from softprompt.recipes.search.triggers.settings import TriggerSettings
+from softprompt.recipes.search.triggers.text import as_text, trigger_slots
+from softprompt.recipes.search.triggers.tokens import allowed_tokens
+from softprompt.recipes.search.triggers.words import best_words, fit_probe, word_scores
 from softprompt.text.answers import Verbalizer
 from softprompt.text.rendering import Rendering
 from softprompt.text.template import Template, parse
@@ -107,7 +107,7 @@ def test_the_best_replacements_are_the_largest_inner_products_and_equal_ones_go_
 
 
 def test_a_table_in_pieces_gives_the_same_best_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    from softprompt.recipes.search import trigger_gradient
+    from softprompt.recipes.search.triggers import gradient as trigger_gradient
 
     table = torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).round()  # with ties
     gradient = torch.tensor([1.0, -2.0, 0.0, 1.0])

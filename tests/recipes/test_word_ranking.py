@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from softprompt.recipes.search import word_ranking
-from softprompt.recipes.search.word_ranking import (
+from softprompt.recipes.search.words import ranking as word_ranking
+from softprompt.recipes.search.words.ranking import (
     Combinations,
     Floats,
     Gold,

@@ -18,10 +18,10 @@ from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
 from softprompt.inference.scoring import score
-from softprompt.recipes.search.whole_words import Vocabulary, slot_words, whole_words
-from softprompt.recipes.search.word_cache import load_table, save_table
-from softprompt.recipes.search.word_classes import gold_of
-from softprompt.recipes.search.word_table import Table, listed_table, read_table
+from softprompt.recipes.search.words.cache import load_table, save_table
+from softprompt.recipes.search.words.classes import gold_of
+from softprompt.recipes.search.words.table import Table, listed_table, read_table
+from softprompt.recipes.search.words.whole_words import Vocabulary, slot_words, whole_words
 from softprompt.recipes.watching import Silent
 from softprompt.text.answers import Verbalizer
 from softprompt.text.template import parse

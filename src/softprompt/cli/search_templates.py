@@ -65,7 +65,7 @@ def templates(
     softprompt search templates run.yaml --candidates 16-42.sort.txt
     """
     from softprompt.recipes.search.settings import TemplateSettings
-    from softprompt.recipes.search.templates import search_templates
+    from softprompt.recipes.search.templates.search import search_templates
 
     names = None if fields is None else [name.strip() for name in fields.split(",")]
     given = {

@@ -91,8 +91,8 @@ def triggers(
     }
 
     def go(run: RunSettings, folder: Path, console: Console) -> Searched:
-        from softprompt.recipes.search.trigger_settings import TriggerSettings
-        from softprompt.recipes.search.triggers import search_triggers
+        from softprompt.recipes.search.triggers.search import search_triggers
+        from softprompt.recipes.search.triggers.settings import TriggerSettings
 
         chosen = {name: value for name, value in given.items() if value is not None}
         settings = TriggerSettings.read(chosen, "options")

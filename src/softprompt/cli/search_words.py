@@ -81,7 +81,7 @@ def words(
 
     def go(run: RunSettings, folder: Path, console: Console) -> Searched:
         from softprompt.recipes.search.settings import WordSettings
-        from softprompt.recipes.search.words import search_words
+        from softprompt.recipes.search.words.search import search_words
 
         values = {
             "top": top,

@@ -42,10 +42,10 @@ from softprompt.recipes.search.begin import seen_task
 from softprompt.recipes.search.candidates import CANDIDATES, read_candidates
 from softprompt.recipes.search.folder import BEST, FITS
 from softprompt.recipes.search.settings import SearchSettings, TemplateSettings, WordSettings
-from softprompt.recipes.search.templates import search_templates
-from softprompt.recipes.search.trigger_settings import TriggerSettings
-from softprompt.recipes.search.triggers import search_triggers
-from softprompt.recipes.search.words import search_words
+from softprompt.recipes.search.templates.search import search_templates
+from softprompt.recipes.search.triggers.search import search_triggers
+from softprompt.recipes.search.triggers.settings import TriggerSettings
+from softprompt.recipes.search.words.search import search_words
 from softprompt.recipes.sweeps import variants
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Fact, Part, Progress, Watcher

@@ -35,7 +35,7 @@ from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, write_text, writing
 from softprompt.recipes.search.folder import BEST
-from softprompt.recipes.search.template_lists import read_templates
+from softprompt.recipes.search.templates.lists import read_templates
 from softprompt.recipes.watching import Fact, Silent, Watcher
 from softprompt.settings import to_yaml
 from softprompt.tuning.run import versions

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from softprompt.errors import SettingsError
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.settings import TemplateSettings, WordSettings
-from softprompt.recipes.search.trigger_settings import TriggerSettings
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from softprompt.recipes.sweeps import laid_over
 from softprompt.tuning.settings import TrainingSettings
 

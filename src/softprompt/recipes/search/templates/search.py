@@ -30,11 +30,11 @@ from softprompt.recipes.search.candidates import (
     write_candidates,
 )
 from softprompt.recipes.search.finishing import Searched, finish
-from softprompt.recipes.search.forms import Form, forms, is_spaced
-from softprompt.recipes.search.grown import Beam, check_generator, grow
 from softprompt.recipes.search.settings import TemplateSettings
-from softprompt.recipes.search.template_lists import read_templates
-from softprompt.recipes.search.template_ranking import listed_reasons, ranked, usable
+from softprompt.recipes.search.templates.forms import Form, forms, is_spaced
+from softprompt.recipes.search.templates.grown import Beam, check_generator, grow
+from softprompt.recipes.search.templates.lists import read_templates
+from softprompt.recipes.search.templates.ranking import listed_reasons, ranked, usable
 from softprompt.recipes.watching import Fact, Watcher
 from softprompt.text.answers import Answers, Poles, Verbalizer
 from softprompt.text.plain import PLAIN

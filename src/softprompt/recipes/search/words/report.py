@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from softprompt.recipes.pages import Block, Grid, Heading, Lines, Paragraph
-from softprompt.recipes.search.word_ranking import Combinations
+from softprompt.recipes.search.words.ranking import Combinations
 
 SHOWN = 10
 """Words of a class that the report shows."""

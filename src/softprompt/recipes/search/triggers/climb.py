@@ -20,9 +20,9 @@ from torch import Tensor
 from softprompt.data.sampling import permutation
 from softprompt.errors import RunError
 from softprompt.recipes.run_folder import write_text
-from softprompt.recipes.search.trigger_gradient import best_replacements
-from softprompt.recipes.search.trigger_losses import TriggerLoss
-from softprompt.recipes.search.trigger_settings import TriggerSettings
+from softprompt.recipes.search.triggers.gradient import best_replacements
+from softprompt.recipes.search.triggers.losses import TriggerLoss
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from softprompt.tuning.lessons import Lesson, Lessons
 
 Ids = tuple[int, ...]

@@ -19,9 +19,9 @@ from softprompt.recipes.search.begin import Search
 from softprompt.recipes.search.candidates import Candidate
 from softprompt.recipes.search.finishing import Searched
 from softprompt.recipes.search.folder import BEST
-from softprompt.recipes.search.trigger_climb import Look, State
-from softprompt.recipes.search.trigger_scene import Scene
-from softprompt.recipes.search.trigger_settings import TriggerSettings
+from softprompt.recipes.search.triggers.climb import Look, State
+from softprompt.recipes.search.triggers.scene import Scene
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from softprompt.settings import to_yaml
 from softprompt.text.template import Template
 from softprompt.tuning.jobs import labelled

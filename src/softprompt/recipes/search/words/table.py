@@ -23,8 +23,8 @@ from softprompt.inference.assemble import assemble
 from softprompt.inference.budget import TOKEN_BUDGET, out_of_memory, part_cost, retreat
 from softprompt.inference.scoring import score
 from softprompt.recipes.pet.pace import Pace
-from softprompt.recipes.search.whole_words import Vocabulary
-from softprompt.recipes.search.word_ranking import Floats, Ints
+from softprompt.recipes.search.words.ranking import Floats, Ints
+from softprompt.recipes.search.words.whole_words import Vocabulary
 from softprompt.recipes.watching import Watcher
 from softprompt.text.answers import Verbalizer
 from softprompt.text.draft import Draft

@@ -22,11 +22,10 @@ from softprompt.recipes.search.candidates import Candidate, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.fitting import bound_candidate
 from softprompt.recipes.search.settings import WordSettings
-from softprompt.recipes.search.whole_words import Vocabulary, slot_words, whole_words
-from softprompt.recipes.search.word_cache import load_table, save_table
-from softprompt.recipes.search.word_classes import classes_of, gold_of, own_ids, own_words
-from softprompt.recipes.search.word_list import read_word_list
-from softprompt.recipes.search.word_ranking import (
+from softprompt.recipes.search.words.cache import load_table, save_table
+from softprompt.recipes.search.words.classes import classes_of, gold_of, own_ids, own_words
+from softprompt.recipes.search.words.listing import read_word_list
+from softprompt.recipes.search.words.ranking import (
     Combinations,
     Floats,
     Gold,
@@ -36,8 +35,9 @@ from softprompt.recipes.search.word_ranking import (
     nearest,
     scored,
 )
-from softprompt.recipes.search.word_report import Looked, word_blocks
-from softprompt.recipes.search.word_table import Table, listed_table, read_table, slot_scores
+from softprompt.recipes.search.words.report import Looked, word_blocks
+from softprompt.recipes.search.words.table import Table, listed_table, read_table, slot_scores
+from softprompt.recipes.search.words.whole_words import Vocabulary, slot_words, whole_words
 from softprompt.recipes.watching import Watcher
 from softprompt.tuning.jobs import Job, job_template
 

@@ -15,9 +15,9 @@ from softprompt.data.examples import Example
 from softprompt.errors import SettingsError, TemplateError
 from softprompt.inference.budget import TOKEN_BUDGET
 from softprompt.recipes.run_folder import write_text
-from softprompt.recipes.search.beam import Output, Rules, beam_search, text_rules
-from softprompt.recipes.search.forms import PARTS, Form, grown, source_ids
-from softprompt.recipes.search.joint import Combine, JointDecoder
+from softprompt.recipes.search.templates.beam import Output, Rules, beam_search, text_rules
+from softprompt.recipes.search.templates.forms import PARTS, Form, grown, source_ids
+from softprompt.recipes.search.templates.joint import Combine, JointDecoder
 from softprompt.recipes.watching import Progress, Watcher
 
 SHOWN = 5

@@ -12,7 +12,7 @@ from softprompt.data.examples import Example
 from softprompt.data.task import Task
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
-from softprompt.recipes.search.word_ranking import Gold
+from softprompt.recipes.search.words.ranking import Gold
 from softprompt.text.answers import Poles, Verbalizer
 
 POLES = ("lower", "upper")

@@ -18,7 +18,7 @@ from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import begin
 from softprompt.recipes.search.candidates import Candidate, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
-from softprompt.recipes.search.trigger_climb import (
+from softprompt.recipes.search.triggers.climb import (
     Climb,
     Look,
     State,
@@ -26,10 +26,10 @@ from softprompt.recipes.search.trigger_climb import (
     all_allowed,
     ranked,
 )
-from softprompt.recipes.search.trigger_losses import TriggerLoss
-from softprompt.recipes.search.trigger_report import found_blocks, keep_rows
-from softprompt.recipes.search.trigger_scene import Scene, check_method, make_scene, starts
-from softprompt.recipes.search.trigger_settings import TriggerSettings
+from softprompt.recipes.search.triggers.losses import TriggerLoss
+from softprompt.recipes.search.triggers.report import found_blocks, keep_rows
+from softprompt.recipes.search.triggers.scene import Scene, check_method, make_scene, starts
+from softprompt.recipes.search.triggers.settings import TriggerSettings
 from softprompt.recipes.watching import Progress, Watcher
 
 LISTED = 20

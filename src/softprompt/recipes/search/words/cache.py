@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from softprompt.recipes.run_folder import write_text, writing
-from softprompt.recipes.search.word_ranking import Floats
-from softprompt.recipes.search.word_table import Sums, Table
+from softprompt.recipes.search.words.ranking import Floats
+from softprompt.recipes.search.words.table import Sums, Table
 
 WORDS, SUMS, TABLE = "words.json", "sums.npy", "log_p.npy"
 

@@ -24,12 +24,12 @@ from softprompt.recipes.prepare import run_answers
 from softprompt.recipes.run_folder import write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import Search
-from softprompt.recipes.search.trigger_climb import Ids, Metrics, drawn_start
-from softprompt.recipes.search.trigger_losses import trigger_lesson, trigger_rows
-from softprompt.recipes.search.trigger_settings import DEFAULT_TRIGGERS, TriggerSettings
-from softprompt.recipes.search.trigger_text import Slots, as_text, trigger_slots
-from softprompt.recipes.search.trigger_tokens import allowed_tokens
-from softprompt.recipes.search.trigger_words import (
+from softprompt.recipes.search.triggers.climb import Ids, Metrics, drawn_start
+from softprompt.recipes.search.triggers.losses import trigger_lesson, trigger_rows
+from softprompt.recipes.search.triggers.settings import DEFAULT_TRIGGERS, TriggerSettings
+from softprompt.recipes.search.triggers.text import Slots, as_text, trigger_slots
+from softprompt.recipes.search.triggers.tokens import allowed_tokens
+from softprompt.recipes.search.triggers.words import (
     answer_states,
     best_words,
     fit_probe,
