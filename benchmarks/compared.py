@@ -140,7 +140,7 @@ def main(given: Sequence[str] | None = None) -> int:
     home.mkdir(parents=True, exist_ok=True)
     for name in KEPT:
         shutil.copyfile(options.run / name, home / name)
-    results, lines = (_lines(home / name) for name in KEPT)
+    results, lines = (read_lines(home / name) for name in KEPT)
     tables = []
     for metric in options.metrics or [None]:
         own = measured_by(lines, results, metric)
@@ -151,7 +151,8 @@ def main(given: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _lines(path: Path) -> list[Line]:
+def read_lines(path: Path) -> list[Line]:
+    """The rows of a csv file of a comparison."""
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
