@@ -155,7 +155,10 @@ def _sentence(schema: type[BaseModel], error: ValidationError, where: str) -> st
             several.append(expected)
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            place = f"{where}: '{name}'" if name else where
+            if not name:  # of the whole file: it names its keys, and what was got is all of them
+                lines.append(f"{where}: {message}")
+                continue
+            place = f"{where}: '{name}'"
             asks = message.endswith("?")
             lines.append(
                 f"{place}: {message}{' Got' if asks else ', got'} {_got(problem['input'])}"

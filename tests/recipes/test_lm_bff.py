@@ -358,6 +358,9 @@ def test_a_number_between_two_poles_is_searched_too(here: Path, bert: Path):
         ({"ensemble": 1}, "at least 2"),
         ({"search_training": {"step": 3}}, "did you mean 'steps'"),
         ({"search": [{"find": "templates", "candidates": "no.txt", "fits": 3}]}, "no such file"),
+        ({"search": [{"find": "words", "words": "no.txt", "fits": 2}]}, "no such file"),
+        ({"demonstrations": {"nearest": 0.5, "encoder": "/no/encoder"}}, "demonstrations.encoder"),
+        ({"demonstrations": {}, "render": {"limit": 14}}, "no room for a single one"),
         ({"words": {"positive": "great"}}, "none are given for"),
         ({"search": [{"find": "templates", "candidates": "{data}/x.txt", "fits": 3}]}, "no data"),
         ({"split_seed_with_seed": False, "k_shot": None, "dev_size": 0}, "no dev split"),
@@ -376,7 +379,10 @@ def test_what_is_wrong_is_said_and_nothing_is_written(
     with contextlib.suppress(UsageError):
         recipe(here, bert, **changes)
     assert main(["train", "lm_bff.yaml"]) == 2
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert said in told
+    assert "got {'recipe'" not in told
+    assert "templates: " not in told  # nothing was searched before
     assert not (here / "run").exists()
 
 

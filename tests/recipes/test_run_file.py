@@ -51,6 +51,13 @@ def test_paths_in_assignments_are_relative_to_where_one_is(here: Path) -> None:
     assert settings.out == str(here / "there")
 
 
+def test_paths_inside_a_group_that_is_typed_are_relative_to_where_one_is(here: Path) -> None:
+    path = write(here / "sub", f"backbone: b\n{FILES}")
+    settings = read_run(path, ["task={train: new.csv, fields: {text: 评论}, target: 标签}"])
+    assert isinstance(settings.task, FileTask)
+    assert settings.task.train == str(here / "new.csv")
+
+
 def test_the_sources_of_a_method_are_paths_each_of_them(here: Path) -> None:
     method = "method: {name: spot, sources: [p/one, /abs/two.npy], target: mine}\n"
     path = write(here / "sub", f"backbone: b\ntask: sst2\n{method}")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from softprompt.errors import RunError, SettingsError
 from softprompt.recipes.run_folder import RunFolder, write_lines, write_text
+from softprompt.recipes.search.folder import SearchFolder
 
 CONFIG = {"backbone": "b", "training": {"steps": 5}, "out": "x"}
 DATA = {"train": "aaaa"}
@@ -88,6 +90,27 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("x")
     with pytest.raises(SettingsError, match="is a file"):
         RunFolder(tmp_path / "run").check(overwrite=False)
+
+
+@pytest.mark.parametrize("kind", [RunFolder, SearchFolder])
+def test_a_folder_that_was_interrupted_while_it_was_taken_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[RunFolder | SearchFolder]
+) -> None:
+    replace, written = os.replace, []
+
+    def interrupted(*paths: Path) -> None:
+        if written:
+            raise KeyboardInterrupt
+        written.append(paths)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kind(tmp_path).claim(CONFIG, DATA, overwrite=False)
+    monkeypatch.undo()
+    folder = kind(tmp_path)
+    folder.check(False) if isinstance(folder, RunFolder) else folder.check()
+    folder.claim(CONFIG, DATA, overwrite=False)
 
 
 def test_release_leaves_nothing_where_nothing_was_learned(tmp_path: Path) -> None:

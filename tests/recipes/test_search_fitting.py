@@ -131,6 +131,14 @@ def test_a_search_that_was_interrupted_ends_as_one_that_was_not(
     assert rank(run, THREE, here / "cut", backbone, Stopping(1)) == again  # nothing is fitted again
 
 
+def test_a_fit_that_was_interrupted_before_its_first_file_keeps_its_number(
+    here: Path, bert: Path, backbone: Backbone
+) -> None:
+    (here / "fits" / "001").mkdir(parents=True)
+    found = rank(small_run(here, bert, method="prompt_design"), THREE, here / "fits", backbone)
+    assert {one.place.name for one in found.fits} == {"001", "002", "003"}
+
+
 def test_equals_are_ordered_by_cross_entropy_then_by_their_order(
     here: Path, bert: Path, backbone: Backbone
 ) -> None:

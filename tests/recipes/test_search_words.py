@@ -10,7 +10,7 @@ import torch
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
-from softprompt.errors import DataError, SettingsError
+from softprompt.errors import DataError, SettingsError, UsageError
 from softprompt.inference.evaluate import evaluate
 from softprompt.recipes.run_data import run_task
 from softprompt.recipes.run_file import read_run
@@ -121,6 +121,12 @@ def test_two_passes_and_one_give_the_same_candidates(
     pair = [read_candidates(here / name / "candidates.jsonl") for name in ("one", "two")]
     assert [c.words for c in pair[0]] == [c.words for c in pair[1]]
     assert "two, since all scores" in (here / "two" / "report.md").read_text(encoding="utf-8")
+
+
+def test_what_refuses_to_search_leaves_no_folder(here: Path, bert: Path) -> None:
+    with pytest.raises(UsageError, match="no such file"):
+        searched(small_run(here, bert), here / "out", load_backbone(str(bert)), words="no.txt")
+    assert not (here / "out").exists()
 
 
 class Stopping(Silent):

@@ -6,7 +6,6 @@ that is written back (`config.yaml` of a run) holds absolute ones and means the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -197,7 +196,13 @@ def _assigned(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     """One assignment laid over the values; what follows `sweep.` is a key of its own, dots and all."""
     key, equals, text = assignment.partition("=")
     if not key.startswith("sweep.") or not equals:
-        values = override(values, [_rooted(assignment, Path.cwd())], NAMED)
+        values = override(values, [assignment], NAMED)
+        own = rooted(override({}, [assignment]), Path.cwd())
+        *above, last = key.split(".")
+        node = values
+        for part in above:
+            node = node[part]
+        node[last] = _inner(own, key)
     else:
         given = values.get("sweep") or {}
         if not isinstance(given, Mapping):
@@ -207,16 +212,6 @@ def _assigned(values: dict[str, Any], assignment: str) -> dict[str, Any]:
     if key.split(".")[0] == "sweep":
         _root_sweep(values, Path.cwd())
     return values
-
-
-def _rooted(assignment: str, base: Path) -> str:
-    key, equals, text = assignment.partition("=")
-    if equals and text.startswith("[") and key in (*PATHS, "search"):
-        values = rooted(override({}, [assignment]), base)
-        return f"{key}={json.dumps(_inner(values, key))}"
-    if equals and text and (key in PATHS or (key in NAMES and _is_folder(text, base))):
-        return f"{key}={_absolute(text, base)}"
-    return assignment
 
 
 def _absolute(path: str, base: Path) -> str:

@@ -106,8 +106,8 @@ class RunFolder:
             self.check_same(config, data)
         else:
             self._clear_variants()  # of a sweep that learned nothing
+        write_text(self.path / CONFIG, to_yaml(config))  # first: by it the folder is known
         write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
-        write_text(self.path / CONFIG, to_yaml(config))
         for name, own in variants.items():
             write_text(self.path / name / CONFIG, to_yaml(own))
         return resumed

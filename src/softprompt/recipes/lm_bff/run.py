@@ -14,9 +14,11 @@ Several seeds have a folder `seed-N/` each. Interrupted at any moment, the same 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 from softprompt.backbones.backbone import Backbone
@@ -26,16 +28,18 @@ from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.lm_bff.course import Course, fit_rows, search_rows
 from softprompt.recipes.lm_bff.report import recipe_report
 from softprompt.recipes.lm_bff.results import ENSEMBLE, FIT, LmBffRun, SeedOutcome
-from softprompt.recipes.lm_bff.settings import LmBffSettings, TemplatesStep
+from softprompt.recipes.lm_bff.settings import LmBffSettings, TemplatesStep, WordsStep
 from softprompt.recipes.lm_bff.splits import data_run, fit_run, step_of
 from softprompt.recipes.measuring import SESSIONS, session, sessions
 from softprompt.recipes.pet.pace import Pace
-from softprompt.recipes.prepare import prepare
+from softprompt.recipes.prepare import prepare, with_demonstrations
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, write_text, writing
 from softprompt.recipes.search.folder import BEST
 from softprompt.recipes.search.templates.lists import read_templates
+from softprompt.recipes.search.words.classes import classes_of
+from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.watching import Fact, Silent, Watcher
 from softprompt.settings import to_yaml
 from softprompt.tuning.run import versions
@@ -84,7 +88,9 @@ def run_lm_bff(
     if all(step.find != "triggers" for step in settings.search):  # their places become text
         home = Path("fit")
         own_run = fit_run(settings, settings.seeds[0], settings.template, settings.words, home)
-        prepare(own_run, backbone, first)
+        prepared = prepare(own_run, backbone, first)
+        with warnings.catch_warnings(action="ignore"):  # the fit gives its own
+            with_demonstrations(prepared)
     _claim(folder, settings, hashes, overwrite)
     told.facts(_facts(settings, first, backbone))
     began, before = time.monotonic(), float(sessions(folder.path).get("seconds", 0.0))
@@ -144,6 +150,8 @@ def _check(settings: LmBffSettings, task: Task, seed: int) -> None:
         own = step_of(settings, step, seed)
         if isinstance(own, TemplatesStep) and own.candidates is not None:
             read_templates(Path(own.candidates), tuple(own.fields) or task.fields)
+        if isinstance(own, WordsStep) and own.words is not None:
+            read_word_list(Path(own.words), classes_of(task))
 
 
 def _hashes(task: Task, above: str) -> dict[str, str]:
@@ -158,8 +166,8 @@ def _claim(
         _clear(folder.path)
     if (folder.path / CONFIG).is_file():
         folder.check_same(settings.resolved(), data)
+    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))  # by it the folder is known
     write_text(folder.path / DATA, json.dumps(data, indent=2) + "\n")
-    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))
 
 
 def _clear(home: Path) -> None:
@@ -172,10 +180,12 @@ def _clear(home: Path) -> None:
 
 def _release(folder: RunFolder) -> None:
     """After a refusal before anything was searched or fitted: leave nothing behind."""
-    left = {path.name for path in folder.path.iterdir()} if folder.path.is_dir() else set()
+    home = folder.path
+    left = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
     if left <= {CONFIG, DATA, SESSIONS}:
-        _clear(folder.path)
-        folder.path.rmdir()
+        _clear(home)
+        with contextlib.suppress(OSError):
+            home.rmdir()
 
 
 def _facts(settings: LmBffSettings, data: RunData, backbone: Backbone) -> list[Fact]:

@@ -167,8 +167,8 @@ def _claim(folder: RunFolder, settings: PetSettings, task: Task, overwrite: bool
                 shutil.rmtree(home)
     if (folder.path / CONFIG).is_file():
         folder.check_same(settings.resolved(), data)
+    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))  # by it the folder is known
     write_text(folder.path / DATA, json.dumps(data, indent=2) + "\n")
-    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))
 
 
 def _pool(home: Path, settings: PetSettings, data: RunData) -> Pool | None:

@@ -204,7 +204,8 @@ def _places(home: Path, run: RunSettings, candidates: Sequence[Candidate]) -> li
     for path in sorted(home.glob(f"*/{CONFIG}")):
         config = read_yaml(path)
         known[Candidate(config.get("template"), config.get("words")).key] = path.parent
-    taken = [int(path.name) for path in home.glob("*") if path.name.isdecimal()]
+    numbered = [path for path in home.glob("*") if path.name.isdecimal()]
+    taken = [int(path.name) for path in numbered if any(path.iterdir())]
     following = max(taken, default=0) + 1
     found = []
     for one in candidates:

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from softprompt.errors import SettingsError
+from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.run_file import differing
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, write_text, writing
 from softprompt.recipes.search.candidates import CANDIDATES
@@ -83,9 +85,21 @@ class SearchFolder:
         resumed = (self.path / SEARCH).is_file()
         if resumed:
             self._check_same(config, data)
+        write_text(self.path / SEARCH, to_yaml(config))  # first: by it the folder is known
         write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
-        write_text(self.path / SEARCH, to_yaml(config))
         return resumed
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """What refuses to search before anything was found leaves no folder behind."""
+        try:
+            yield
+        except UsageError:
+            if {entry.name for entry in self.path.iterdir()} <= {SEARCH, DATA}:
+                self._clear()
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
 
     def _check_same(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
         other = "give --overwrite to begin anew, or another --out"

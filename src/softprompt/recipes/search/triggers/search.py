@@ -73,7 +73,8 @@ def search_triggers(
         data=data,
         keep=keep,
     )
-    scene = make_scene(search, settings)
+    with search.folder.refusing():
+        scene = make_scene(search, settings)
     states = [_climb(scene, seed) for seed in run.seeds]
     looks = [look for state in states for look in state.looks]
     order = ranked(looks, scene.metric, scene.higher)

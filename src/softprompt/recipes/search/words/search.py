@@ -81,7 +81,8 @@ def search_words(
         data=data,
         keep=keep,
     )
-    looked = _look(search, settings)
+    with search.folder.refusing():
+        looked = _look(search, settings)
     return finish(search, "Label words", word_blocks(looked, settings.fits), SCORE)
 
 
