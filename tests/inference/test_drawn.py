@@ -384,3 +384,8 @@ def test_a_label_with_a_single_row_is_told_of(backbones: Backbones):
     task = mood(splits={"train": Split.of(few)})
     with pytest.warns(UserWarning, match="fewer than two rows of awful"):
         fits_of(backbones("bert"), [job(task, demonstrations=drawn())])
+
+
+def test_an_encoder_that_nothing_goes_by_is_refused():
+    with pytest.raises(SettingsError, match="give nearest"):
+        DemonstrationSettings.read({"encoder": "org/name"}, "demonstrations")

@@ -377,3 +377,9 @@ def test_names_that_leave_the_root_or_hide_are_refused(name: str) -> None:
 def test_names_that_another_system_reads_as_paths_are_refused(name: str) -> None:
     with pytest.raises(PromptError, match="expected a plain name"):
         safe_name(name)
+
+
+def test_a_folder_of_several_names_a_prompt_inside(make_prompt: Make, tmp_path: Path) -> None:
+    make_prompt().save(tmp_path / "recipe" / "seed-13" / "fit" / "prompt")
+    with pytest.raises(PromptError, match=r"no prompt folder; there is one inside: .*fit/prompt"):
+        Prompt.load(tmp_path / "recipe")

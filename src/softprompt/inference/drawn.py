@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from softprompt.inference.demonstration_rows import (
     fields_from_json,
@@ -56,6 +56,14 @@ class DemonstrationSettings(Settings):
         ge=1,
         description="tokens that are kept of each field of a demonstration; LM-BFF 50",
     )
+
+    @model_validator(mode="after")
+    def _encoder_is_used(self) -> Self:
+        if self.encoder != TFIDF and self.nearest is None:
+            raise ValueError(
+                "encoder: it is what nearest goes by; give nearest: 0.5, or leave it out"
+            )
+        return self
 
 
 @dataclass(frozen=True)

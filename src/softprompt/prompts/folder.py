@@ -246,10 +246,21 @@ def _interrupted(folder: Path) -> str:
     return f"; a save was interrupted, rename {left[-1]} back to {folder.name}" if left else ""
 
 
+def _inside(folder: Path) -> str:
+    """The first prompt in a folder of several, such as a recipe's."""
+    depths = ("*", "*/*", "*/*/*")
+    found = next(
+        (path for one in depths for path in sorted(folder.glob(f"{one}/prompt.json"))), None
+    )
+    return "" if found is None else f"; there is one inside: {found.parent}"
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise PromptError(f"{path}: no such file, so {path.parent} is no prompt folder") from None
+        raise PromptError(
+            f"{path}: no such file, so {path.parent} is no prompt folder{_inside(path.parent)}"
+        ) from None
     except OSError as error:
         raise PromptError(f"{path}: cannot be read: {error.strerror or error}") from None
