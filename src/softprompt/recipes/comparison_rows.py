@@ -106,7 +106,9 @@ def _method_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Ite
         if key not in own and key not in METHOD_KEYS:
             known = [*own, *METHOD_KEYS]
             hint = did_you_mean(str(key), known) or f"; known: {', '.join(sorted(known))}"
-            raise SettingsError(f"methods, '{name}': unknown key '{key}'{hint}")
+            raise SettingsError(
+                f"methods, '{given.get('label') or name}': unknown key '{key}'{hint}"
+            )
     common = {
         key: given[key]
         for key in (*Common.model_fields, "sweep")
@@ -214,7 +216,9 @@ def _recipe_rows(given: Mapping[str, Any], vary: Mapping[str, list[Any]]) -> Ite
         if key not in own and key not in _ROW_KEYS:
             hint = did_you_mean(str(key), [*own, *_ROW_KEYS])
             hint = hint or f"; known: {', '.join(sorted({*own, *_ROW_KEYS}))}"
-            raise SettingsError(f"methods, '{name}': unknown key '{key}'{hint}")
+            raise SettingsError(
+                f"methods, '{given.get('label') or name}': unknown key '{key}'{hint}"
+            )
     family = given.get("label") or recipe.title
     products = recipe.products(given, family)
     values = {key: value for key, value in given.items() if key in own}
