@@ -273,3 +273,26 @@ def _process_peak() -> int | None:
         return None
     lines = [line for line in status.splitlines() if line.startswith("VmHWM")]
     return int(lines[0].split()[1]) * 1024 if lines else None
+
+
+def side_by_side(each: Sequence[Costs], learned: int, *, kept: bool, trained: bool = True) -> Costs:
+    """The costs of models that predict together: all of them at once.
+
+    Args:
+        each: of every model.
+        learned: of all of them.
+        kept: whether what they learned is on disk.
+        trained: whether anything was learned.
+    """
+    operations = [one.operations for one in each if one.operations is not None]
+    return replace(
+        each[0],
+        learned=learned,
+        learned_formula=sum(one.learned_formula for one in each) if trained else 0,
+        stored=sum(one.stored or 0 for one in each) if kept else None,
+        stored_formula=sum(one.stored_formula for one in each),
+        applied=sum(one.applied for one in each),
+        n_bytes=sum(one.n_bytes for one in each),
+        operations=sum(operations) if len(operations) == len(each) else None,
+        warnings=(),
+    )

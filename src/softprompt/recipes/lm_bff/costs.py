@@ -6,7 +6,6 @@ The seconds are those of the whole recipe, searches included. Knows folders as `
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from softprompt.data.task import Task
 from softprompt.recipes.lm_bff.course import read_fit, read_search
 from softprompt.recipes.lm_bff.results import ENSEMBLE, product_place
 from softprompt.recipes.lm_bff.settings import LmBffSettings
-from softprompt.recipes.measuring import Costs, measured
+from softprompt.recipes.measuring import Costs, measured, side_by_side
 from softprompt.recipes.outcomes import read_outcome
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData
@@ -53,16 +52,5 @@ def product_costs(
     for member in members:
         prepared = prepare(read_run(member), backbone, data)
         each.append(measured(prepared, prepared.first, member, 0, spent))
-    operations = [one.operations for one in each if one.operations is not None]
     kept = all((member / PROMPT).is_dir() for member in members)
-    return replace(
-        each[0],
-        learned=outcome.n_learned,
-        learned_formula=sum(one.learned_formula for one in each),
-        stored=sum(one.stored or 0 for one in each) if kept else None,
-        stored_formula=sum(one.stored_formula for one in each),
-        applied=sum(one.applied for one in each),
-        n_bytes=sum(one.n_bytes for one in each),
-        operations=sum(operations) if len(operations) == len(each) else None,
-        warnings=(),
-    )
+    return side_by_side(each, outcome.n_learned, kept=kept)

@@ -6,7 +6,6 @@ The seconds are those of the whole recipe. Knows folders as `run.py` leaves them
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.task import Task
 from softprompt.errors import SettingsError
-from softprompt.recipes.measuring import Costs, measured
+from softprompt.recipes.measuring import Costs, measured, side_by_side
 from softprompt.recipes.outcomes import read_outcome
 from softprompt.recipes.pet.members import member_run, members_of, stays
 from softprompt.recipes.pet.patterns import clozes_of
@@ -63,17 +62,5 @@ def product_costs(
     for member in members:
         prepared = prepare(member_run(settings, member), backbone, data)
         each.append(measured(prepared, prepared.first, member.place, 0, spent))
-    trained = outcome.n_learned > 0
-    operations = [one.operations for one in each if one.operations is not None]
     kept = settings.keep_members or stays(settings.method)
-    return replace(
-        each[0],
-        learned=outcome.n_learned,
-        learned_formula=sum(one.learned_formula for one in each) if trained else 0,
-        stored=sum(one.stored or 0 for one in each) if kept else None,
-        stored_formula=sum(one.stored_formula for one in each),
-        applied=sum(one.applied for one in each),
-        n_bytes=sum(one.n_bytes for one in each),
-        operations=sum(operations) if len(operations) == len(each) else None,
-        warnings=(),
-    )
+    return side_by_side(each, outcome.n_learned, kept=kept, trained=outcome.n_learned > 0)
