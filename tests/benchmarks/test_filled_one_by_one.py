@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import filling
 from benchmarks.cells import Cells
-from benchmarks.filling import bound, main, names
+from benchmarks.filling import CANDIDATES, bound, main, possible
 from benchmarks.measuring import open_backbone
 from softprompt.errors import SettingsError
 from tests.benchmarks.conftest import Folders, content
@@ -19,14 +19,17 @@ def test_both_loops_and_ours_give_the_same_scores(
 ) -> None:
     monkeypatch.setattr(filling, "FIRST", "a the")
     monkeypatch.setattr(filling, "LAST", "film dull xy odd")
+    monkeypatch.setattr(filling, "SYLLABLES", "a e i o")
     line = ["--models", folders("bert"), "--examples", "2", "--candidates", "5", "--rounds", "1"]
     line += ["--words", "3", "--results", str(tmp_path)]
     main(line)
     left = content(tmp_path)
-    (cell,) = Cells(tmp_path / "filling.jsonl")
-    assert cell.record["difference"] < 1e-4
-    assert all(cell.record[f"{way}, s"] > 0 for way in filling.WAYS)
-    assert left["filling.md"].decode().count("×") == 2
+    cells = list(Cells(tmp_path / "filling.jsonl"))
+    assert {cell.place["kind"] for cell in cells} == set(filling.CANDIDATES)
+    for cell in cells:
+        assert cell.record["difference"] < 1e-4
+        assert all(cell.record[f"{way}, s"] > 0 for way in filling.WAYS)
+    assert left["filling.md"].decode().count("×") == 4
 
     def refuse(*given: object) -> None:
         raise AssertionError("measured again")
@@ -36,9 +39,9 @@ def test_both_loops_and_ours_give_the_same_scores(
     assert content(tmp_path) == left
 
 
-def test_names_have_two_to_four_tokens(folders: Folders) -> None:
+def test_there_are_candidates_of_two_to_four_tokens(folders: Folders) -> None:
     applied = bound(open_backbone("tiny-mlm"))
-    assert len(names(applied)) > 40
+    assert all(len(possible(applied, kind)) >= 100 for kind in CANDIDATES)
     with pytest.raises(SettingsError, match="no masks"):
         bound(open_backbone(folders("gpt2")))
 

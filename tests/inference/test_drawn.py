@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from softprompt.data.examples import Example
+from softprompt.data.loading import Split
 from softprompt.errors import SettingsError
 from softprompt.inference.demonstrations import shots_from_json
 from softprompt.inference.drawn import (
@@ -30,6 +31,7 @@ from softprompt.inference.predictor import Predictor
 from softprompt.inference.similarity import Sentences, carried_by, load_encoder, similarity
 from softprompt.methods.classification_head import ClassificationHead
 from softprompt.methods.prompt_design import PromptDesign
+from softprompt.text.parts import FieldRef
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.spell import Demonstration
 from softprompt.tuning.run import fit
@@ -224,6 +226,37 @@ def test_the_texts_of_demonstrations_are_cut_and_the_whole_row_is_known(backbone
     assert read == made.applied.shots
 
 
+@pytest.mark.parametrize(
+    ("field", "limit", "shown"),
+    [
+        ("text", 3, "the slow plot"),
+        ("text|drop_last", 3, "the slow plot"),
+        ("text|drop_last|drop_last", 3, "the slow plot"),
+        ("text|drop_last", 7, "the slow plot, the film it"),
+        ("text|drop_last", 9, "the slow plot, the film it was"),
+        ("text|squeeze", 3, "the slow plot"),
+        ("text|strip_end", 4, "the slow plot"),
+        ("text|first_words:2", 3, "the slow"),
+        ("text|or:'no text at all'", 3, "the slow plot"),
+    ],
+)
+def test_a_demonstration_is_cut_where_its_filtered_text_is(
+    backbones: Backbones, field: str, limit: int, shown: str
+):
+    text = (
+        "the  slow plot, the film it was."
+        if "squeeze" in field
+        else "the slow plot, the film it was."
+    )
+    train = [replace(example, fields={"text": text}) for example in rows(8)]
+    task = mood(splits={"train": Split.of(train)})
+    own = job(task, template=f"{{{field}}} it was {{mask}} .", demonstrations=drawn(limit=limit))
+    (made,) = fits_of(backbones("bert"), [own])
+    (demonstration, *_) = made.applied.shown(ASKED[0][1])
+    (place,) = (p for p in made.applied.renderer.template.parts if isinstance(p, FieldRef))
+    assert place.apply(str(demonstration.fields["text"])) == shown
+
+
 # --- predictions ------------------------------------------------------------------------------
 
 
@@ -379,8 +412,6 @@ def test_a_label_with_a_single_row_is_told_of(backbones: Backbones):
     few = [e for e in rows(12) if e.target == "positive"] + [
         e for e in rows(12) if e.target == "negative"
     ][:1]
-    from softprompt.data.loading import Split
-
     task = mood(splits={"train": Split.of(few)})
     with pytest.warns(UserWarning, match="fewer than two rows of awful"):
         fits_of(backbones("bert"), [job(task, demonstrations=drawn())])

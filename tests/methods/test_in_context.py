@@ -98,6 +98,9 @@ def test_of_all_those_that_do_not_fit_are_left_out(backbones: Backbones):
     with pytest.warns(UserWarning, match=r"of 20 demonstrations .* fit on average into 40"):
         (made,) = fits_of(backbone, [one])
     rendering = made.applied.render(ASKED[0][1])
+    with pytest.warns(UserWarning, match="fit on average"):
+        (run,) = fit_many(backbone, [one])
+    assert ["fit on average" in alarm.message for alarm in run.alarms] == [True]  # for the report
     assert 0 < rendering.demonstrations < 20
     assert rendering.queries[0].length <= 40
 

@@ -253,9 +253,9 @@ def test_a_refusal_does_not_say_the_rows_name_twice(tmp_path: Path) -> None:
 
 
 def test_nothing_that_can_be_run_is_an_error(tmp_path: Path, bert: Path) -> None:
-    given = settings(tmp_path, bert, template="{review} good", baselines=[])
     with pytest.raises(SettingsError, match="no cell of the comparison could be run; the first"):
-        compare(given)
+        compare(settings(tmp_path, bert, template="{review} good", baselines=[]))
+    assert not (tmp_path / "compared").exists()
     with pytest.raises(SettingsError, match=r"missing\.csv"):
         compare(settings(tmp_path, bert, tasks=[{"task": {**TASK, "train": "missing.csv"}}]))
 

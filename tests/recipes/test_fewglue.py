@@ -100,6 +100,24 @@ def test_every_task_is_trained_predicted_and_reported(task: str, few: Path, tmp_
         assert not list((tmp_path / "run").rglob("*.npy"))
 
 
+def test_the_auxiliary_loss_reads_texts_into_which_spans_are_written(few: Path, tmp_path: Path):
+    values = {
+        "recipe": "pet",
+        "backbone": "softprompt/tiny-mlm",
+        "task": "super_glue/wsc:pet",
+        "variant": "fewglue",
+        "data": str(few),
+        "n_patterns": 1,
+        "training": {**SHORT, "auxiliary": {"weight": 0.01, "per_example": 1}},
+        "test_limit": 2,
+        "render": {"limit": 160},
+        "out": str(tmp_path / "run"),
+    }
+    run_recipe(PetSettings.read(values, "test"))
+    (records,) = (tmp_path / "run").rglob("metrics.jsonl")
+    assert "auxiliary_loss" in records.read_text(encoding="utf-8")
+
+
 def test_the_comparison_runs_from_its_name(
     few: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -393,6 +393,8 @@ def test_free_text_is_refused(here: Path, bert: Path):
     shared = {"split_seed_with_seed": False, "k_shot": None}
     with pytest.raises(UsageError, match="needs labels or a number"):
         run_lm_bff(recipe(here, bert, **own, **shared))
+    with pytest.raises(UsageError, match="k_shot: rows are counted for each label"):
+        run_lm_bff(recipe(here, bert, **own))
 
 
 def test_other_settings_do_not_go_on_with_a_recipe(here: Path, bert: Path):

@@ -47,7 +47,7 @@ def test_as_many_weights_as_models():
 
 @pytest.mark.parametrize(
     ("labelled", "growth", "expected"),
-    [(10, 5, 3), (50, 5, 2), (100, 5, 2), (8, 5, 3), (1000, 5, 1), (0, 5, 3), (40, 5, 2)],
+    [(10, 5, 3), (50, 5, 2), (100, 5, 2), (8, 5, 3), (1000, 5, 1), (0, 5, 4), (40, 5, 2)],
 )
 def test_generations_until_a_thousand_rows(labelled, growth, expected):
     """The paper's 10 → 3, 50 and 100 → 2."""

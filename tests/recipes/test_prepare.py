@@ -174,6 +174,12 @@ def test_free_text_candidates_and_poles(here: Path, bert: Path) -> None:
     run = settings(here, bert, task=files, words={"lower": "bad"}, dev_size=2)
     with pytest.raises(SettingsError, match="bounds, and two words"):
         run_answers(run, run_task(run).task, 1)
+    words = {"upper": "good", "lower": ["bad"]}
+    run = settings(here, bert, task=files, words=words, dev_size=2)
+    assert run_answers(run, run_task(run).task, 1) == Poles(("bad", "good"), (0.0, 5.0))
+    run = settings(here, bert, task=files, words={"low": "bad", "high": "good"}, dev_size=2)
+    with pytest.raises(SettingsError, match=r"two ends of a number.*found 'low' and 'high'"):
+        run_answers(run, run_task(run).task, 1)
 
 
 def test_facts_say_what_is_learned_and_how_words_are_tokenised(here: Path, bert: Path) -> None:

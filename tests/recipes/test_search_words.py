@@ -178,6 +178,29 @@ def test_listed_words_of_several_tokens_are_scored_by_the_engine(here: Path, ber
     assert used == {"good", "very good", "not good", "bad"}
 
 
+def test_a_list_that_was_changed_is_read_anew_or_refused(here: Path, bert: Path) -> None:
+    backbone, run, path = load_backbone(str(bert)), small_run(here, bert), here / "words.yaml"
+    path.write_text("positive: [good, fine]\nnegative: [bad]\n", encoding="utf-8")
+    with pytest.raises(KeyboardInterrupt):  # the table is there, and nothing was made of it
+        searched(run, here / "found", backbone, Stopping(3), words=str(path), fits=0)
+    assert (here / "found/work/words.json").is_file()
+    assert not (here / "found/candidates.jsonl").exists()
+
+    path.write_text("positive: [good]\nnegative: [fine, bad, very slow]\n", encoding="utf-8")
+    found = searched(run, here / "found", backbone, words=str(path), fits=0)
+    assert [(one.words or {})["positive"] for one in found.candidates] == ["good"] * 3
+    assert {(one.words or {})["negative"] for one in found.candidates} == {
+        *("fine", "bad", "very slow"),
+    }
+
+    path.write_text("positive: [good, fine]\nnegative: [bad, very slow]\n", encoding="utf-8")
+    with pytest.raises(
+        SettingsError, match=r"words\.yaml was changed since .* made its candidates"
+    ):
+        searched(run, here / "found", backbone, words=str(path), fits=0)
+    assert read_candidates(here / "found/candidates.jsonl") == list(found.candidates)
+
+
 def test_a_causal_backbone_searches_at_the_end_and_a_list_anywhere(
     here: Path, tmp_path: Path
 ) -> None:

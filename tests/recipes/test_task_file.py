@@ -109,3 +109,10 @@ def test_the_guess_is_from_all_rows_that_are_looked_at(here: Path) -> None:
     rows = [{"text": f"some words {n}", "y": "abc"[min(n // 100, 2)]} for n in range(300)]
     found = guess(write_jsonl(here / "r.jsonl", rows))
     assert found.labels == {"a": 100, "b": 100, "c": 100}
+
+
+def test_own_files_have_no_variant(here: Path) -> None:
+    rows = [{"text": f"some words {n}", "label": "ab"[n % 2]} for n in range(8)]
+    write_run_file(write_jsonl(here / "d.jsonl", rows), here / "run.yaml", "b")
+    with pytest.raises(SettingsError, match=r"variant: 'small' was asked for.* which have none"):
+        run_task(read_run(here / "run.yaml", ["dev_size=2", "variant=small"]))

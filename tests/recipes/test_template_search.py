@@ -130,6 +130,7 @@ def test_templates_that_the_backbone_cannot_use_are_dropped_and_none_left_is_ref
     (here / "list.txt").write_text("{review} so {mask}\n{title} so {mask}\n", encoding="utf-8")
     found = go(run_file, "found", candidates=str(here / "list.txt"), fits=0)
     assert [one.template for one in found.candidates] == ["{review} so {mask}"]
+    assert "- dropped: 1 " in (found.folder / "report.md").read_text(encoding="utf-8")
     (here / "list.txt").write_text("{title} so {mask}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match=r"none of 1 .*template field 'title'"):
         go(run_file, "other", candidates=str(here / "list.txt"), fits=0)

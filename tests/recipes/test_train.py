@@ -146,6 +146,20 @@ def test_a_changed_setting_is_named_when_resuming(here: Path, bert: Path) -> Non
     train(settings(here, bert, training__batch_size=5), overwrite=True)
 
 
+def test_a_setting_that_an_earlier_version_did_not_know_is_no_change(
+    here: Path, bert: Path
+) -> None:
+    run = settings(here, bert)
+    with pytest.raises(KeyboardInterrupt):
+        train(run, Impatient(4))
+    config = Path(str(run.out)) / "config.yaml"
+    lines = config.read_text("utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if "training_score" not in line]
+    assert len(kept) == len(lines) - 1
+    config.write_text("".join(kept), encoding="utf-8")
+    assert train(run).folder == Path(str(run.out))
+
+
 def test_changed_data_are_named_when_resuming(here: Path, bert: Path) -> None:
     run = settings(here, bert)
     with pytest.raises(KeyboardInterrupt):

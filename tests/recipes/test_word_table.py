@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
@@ -17,6 +18,7 @@ from softprompt.data.task import Task
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.inference.objective import ObjectiveSettings
+from softprompt.inference.predict import predict
 from softprompt.inference.scoring import score
 from softprompt.recipes.search.words.cache import load_table, save_table
 from softprompt.recipes.search.words.classes import gold_of
@@ -160,6 +162,51 @@ def test_the_table_holds_what_the_engine_scores(
         assert bool((own >= engine.log_p - 1e-4).all())
     else:
         assert own == pytest.approx(engine.log_p, abs=1e-4)
+
+
+@pytest.mark.parametrize("fill", ["parallel", "max_first", "left_to_right"])
+@pytest.mark.parametrize("answer_score", ["sum", "mean"])
+def test_a_table_of_listed_words_says_what_a_prediction_says(
+    fill: str, answer_score: str, backbones: Backbones
+) -> None:
+    backbone, task = backbones("bert"), mood(9)
+    words, examples = ("very good film", "not"), task.examples("train")
+    applied = applied_on(
+        backbone, task, "{text} it was {mask} .", words, fill=fill, answer_score=answer_score
+    )
+    classes = gold_of(task, task.labels).classes
+    made = listed_table(backbone, applied, words, examples, classes, 2, Silent()).log_p
+    assert made is not None
+    found = predict(backbone, [applied], [(0, example) for example in examples])
+    shares = np.log([[one.probabilities[label] for label in task.labels] for one in found])
+    assert made[:, 0] - made[:, 1] == pytest.approx(shares[:, 0] - shares[:, 1], abs=1e-4)
+    if fill != "parallel":
+        plain = applied_on(backbone, task, "{text} it was {mask} .", words)
+        other = listed_table(backbone, plain, words, examples, classes, 2, Silent()).log_p
+        assert other is not None
+        assert not np.allclose(other[:, 0], made[:, 0], atol=1e-3)
+
+
+def test_listed_words_are_filled_in_though_the_memory_is_small(
+    backbones: Backbones, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, task = backbones("bert"), mood(9)
+    words, examples = ("very good film", "not so bad", "fine"), task.examples("train")
+    applied = applied_on(backbone, task, "{text} it was {mask} .", words[:2], fill="max_first")
+    classes = gold_of(task, task.labels).classes
+    whole = listed_table(backbone, applied, words, examples, classes, 2, Silent()).log_p
+    logits = backbone.logits
+
+    def small(inputs: Any, *given: Any, **also: Any) -> Any:
+        if len(inputs.embeddings) > 2:
+            raise torch.OutOfMemoryError("too much")
+        return logits(inputs, *given, **also)
+
+    monkeypatch.setattr(backbone, "logits", small)
+    with pytest.warns(UserWarning, match="the memory does not hold"):
+        halved = listed_table(backbone, applied, words, examples, classes, 2, Silent()).log_p
+    assert whole is not None
+    assert halved == pytest.approx(whole, abs=1e-4)
 
 
 def test_sums_and_mean_logits_are_those_of_the_rows_of_each_class(backbones: Backbones) -> None:

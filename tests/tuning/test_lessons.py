@@ -66,6 +66,7 @@ def test_a_target_is_a_distribution_over_the_examples_labels(
         (MOOD, {"negative": 0.75, "positive": 0.25}, None, ("awful",)),
         (Verbalizer.read({"negative": ["bad", "dull"]}), "negative", None, ("bad",)),
         (STARS, 2.0, None, ("awful",)),
+        (STARS, 3.0, None, ("great",)),  # the very middle, as in LM-BFF's release
         (STARS, 4.5, None, ("great",)),
         (OwnCandidates(), "fine", ("good", "fine"), ("fine",)),
         (FreeText(), ("a film", "the film"), None, ("a film",)),

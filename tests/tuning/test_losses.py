@@ -18,6 +18,7 @@ from softprompt.inference.objective import ObjectiveSettings, resolve_objective
 from softprompt.inference.scoring import hinge_loss, label_loss, label_scores, score
 from softprompt.methods.prompt_tuning import PromptTuning
 from softprompt.prompts.addition import stacked
+from softprompt.text.answers import Verbalizer
 from softprompt.tuning.loop import Loop
 from softprompt.tuning.run import fit_many
 from tests.builders import Backbones, fits_of, gradients, job, learned, mood, rows
@@ -225,3 +226,19 @@ def test_an_encoder_decoder_has_a_hinge_on_label_scores_alone(backbones: Backbon
     (fit,) = fits_of(backbones("t5-1.1"), [one])
     Loop(backbones("t5-1.1"), [fit]).run()
     assert fit.step == 2
+
+
+def test_training_may_take_the_mean_where_predictions_take_the_sum(backbones: Backbones):
+    """PET's COPA and ReCoRD: one answer is longer than the other."""
+    backbone, task = backbones("bert"), mood(test=6)
+    answers = Verbalizer.read({"positive": "good film", "negative": "bad"}, 1)
+    evaluated, ends = [], []
+    for scores in ({}, {"training_score": "mean"}, {"answer_score": "mean"}):
+        objective = ObjectiveSettings.read(scores, "test")
+        one = job(task, answers=answers, training={"steps": 0}, objective=objective)
+        (run,) = fit_many(backbone, [one])
+        evaluated.append(run.metrics)
+        ends += gradients(backbone, fits_of(backbone, [one]))
+    assert evaluated[0] == evaluated[1] != evaluated[2]
+    assert torch.equal(ends[1][1], ends[2][1])
+    assert not torch.allclose(ends[0][1], ends[1][1])

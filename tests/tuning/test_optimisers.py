@@ -14,6 +14,7 @@ from softprompt.tuning.adafactor import Adafactor
 from softprompt.tuning.optimisers import (
     OPTIMISERS,
     OptimiserSettings,
+    all_finite,
     build,
     load_state_tensors,
     resolved_learning_rate,
@@ -239,3 +240,21 @@ def test_state_that_is_no_tensor_is_refused():
     optimiser.state[optimiser.param_groups[0]["params"][0]]["step"] = 3
     with pytest.raises(RunError, match="state 'step' of parameter 0 is a int"):
         state_tensors(optimiser)
+
+
+def test_adamw_pulls_matrices_towards_zero_and_no_vectors():
+    """PET's hyper-parameters: decay of all but biases and norms, which have no gradient of their own here."""
+    matrix, vector = (torch.nn.Parameter(torch.ones(*shape)) for shape in ((2, 3), (3,)))
+    settings = OptimiserSettings(name="adamw", weight_decay=0.1, learning_rate=0.5, relative=False)
+    optimiser = build([vector, matrix], settings, rms=1.0)
+    matrix.grad, vector.grad = torch.zeros(2, 3), torch.zeros(3)
+    optimiser.step()
+    assert torch.equal(vector, torch.ones(3))
+    assert torch.allclose(matrix, torch.full((2, 3), 1 - 0.1 * 0.5))
+
+
+def test_huge_numbers_are_finite_and_one_that_is_none_is_found():
+    huge = torch.full((4,), 1e30)  # its square is not
+    assert all_finite([torch.ones(2), huge])
+    assert not all_finite([huge, torch.tensor([1.0, float("nan")])])
+    assert not all_finite([torch.tensor([float("inf")])])

@@ -278,7 +278,7 @@ def test_a_number_between_two_poles_is_learned_and_scored(backbones: Backbones):
         bounds=(0.0, 5.0),
         template="{text} it was {mask}.",
     )
-    words = {"low": "awful", "high": ["great"]}
+    words = {"lower": "awful", "upper": ["great"]}
     training = {"steps": 3, "batch_size": 4}
     run = fit(backbones("bert"), task, PromptTuning(length=2), words=words, training=training)
     assert set(run.metrics["dev"]) == {"pearson", "loss"}

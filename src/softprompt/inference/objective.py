@@ -39,6 +39,10 @@ class ObjectiveSettings(Settings):
     answer_score: Literal["sum", "mean"] = Field(
         default="sum", description="sum or mean of log p over an answer's tokens"
     )
+    training_score: Literal["same", "sum", "mean"] = Field(
+        default="same",
+        description="what training adds up where it is not answer_score (mean: PET's COPA and ReCoRD)",
+    )
     z_loss: float = Field(
         default=0.0,
         ge=0,
@@ -109,6 +113,12 @@ class Objective:
     fill: Fill = "parallel"
     loss: Loss = "cross_entropy"
     temperature: float = 1.0
+    training_score: Literal["same", "sum", "mean"] = "same"
+
+    @property
+    def training_mean(self) -> bool:
+        """`mean`, of the scores that training compares."""
+        return self.mean if self.training_score == "same" else self.training_score == "mean"
 
     @property
     def without_content(self) -> tuple[str, ...]:
@@ -183,6 +193,7 @@ def resolve_objective(
         fill=settings.fill,
         loss=settings.loss,
         temperature=settings.temperature,
+        training_score=settings.training_score,
     )
 
 
@@ -192,6 +203,7 @@ def _check_loss(settings: ObjectiveSettings, normalise: Normalise) -> None:
         for key, given, usual in (
             ("loss", settings.loss, "cross_entropy"),
             ("temperature", settings.temperature, 1.0),
+            ("training_score", settings.training_score, "same"),
         ):
             if given != usual:
                 raise SettingsError(

@@ -96,6 +96,7 @@ def compare(
     results = runner.run()
     if not any(one.tested for one in results.values() if one.kind == "method"):
         reasons = [one.refused or one.failed or "" for one in results.values()]
+        _release(folder)
         raise SettingsError(f"no cell of the comparison could be run; the first: {reasons[0]}")
     return Comparison(folder, settings, laid, runner.tables(results))
 
@@ -115,6 +116,13 @@ def _claim(folder: Path, settings: CompareSettings, overwrite: bool) -> None:
             if (folder / name).is_dir():
                 with writing(folder / name):
                     shutil.rmtree(folder / name)
+
+
+def _release(folder: Path) -> None:
+    """Leave nothing of a comparison in which nothing was run but its file."""
+    if [entry.name for entry in folder.iterdir()] == [COMPARE]:
+        with writing(folder):
+            shutil.rmtree(folder)
 
 
 class _Runner:
@@ -184,7 +192,7 @@ class _Runner:
             tested=(),
             family=cell.row.family,
             varied=cell.row.varied,
-            note=cell.row.note,
+            note=_note(cell),
         )
         if cell.refused is not None:
             return self._refused(empty, cell.refused, name)
@@ -319,6 +327,13 @@ class _Runner:
                     yield Result(
                         "linear probe", "baseline", name, "none", "", (), refused=str(error)
                     )
+
+
+def _note(cell: Cell) -> str | None:
+    """What stands beside the row: its own note, and that its models read texts of the test rows."""
+    read = any(getattr(run.settings, "transductive", False) for run in cell.runs)
+    said = "transductive: unlabelled rows may repeat test rows" if read else None
+    return "; ".join(note for note in (cell.row.note, said) if note) or None
 
 
 def _load(entry: BackboneEntry, settings: CompareSettings) -> Backbone:

@@ -328,6 +328,7 @@ def _not_run(tables: Sequence[Compared]) -> list[Block]:
 
 def _reading(comparison: Comparison) -> list[str]:
     lines = [
+        "mean ± sd: over a row's fits, of a sample (n − 1); LM-BFF gives the population's.",
         "selection: dev means that the step (or a sweep's variant) with the best dev score was kept; "
         "none means that nothing was chosen. No score of a table is of a set that chose anything.",
         "majority class: 'not told apart' where the difference may be chance (p above 0.05 after Holm).",

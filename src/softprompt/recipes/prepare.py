@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from softprompt.analysis.accounts import Account, planned
 from softprompt.backbones.backbone import Backbone
@@ -266,7 +265,7 @@ def run_answers(settings: RunSettings, task: Task, slots: Slots) -> Answers | No
             return OwnCandidates() if own else FreeText(settings.max_answer_tokens)
         return None
     if task.kind == "number":
-        return _poles(settings.words, task)
+        return Poles.read(settings.words, task.bounds, task.words or ())
     for label in settings.words:
         if label not in task.labels:
             hint = did_you_mean(label, task.labels)
@@ -318,13 +317,3 @@ def make_jobs(prepared: Prepared, places: Mapping[tuple[str, int], Path]) -> lis
         for one in prepared.variants
         for seed in one.settings.seeds
     ]
-
-
-def _poles(words: Mapping[str, Any], task: Task) -> Poles:
-    flat = [word for word in words.values() if isinstance(word, str)]
-    if len(flat) != 2 or task.bounds is None:
-        raise SettingsError(
-            f"task '{task.name}' predicts a number: expected bounds, and two words, "
-            "{lower: …, upper: …}"
-        )
-    return Poles((flat[0], flat[1]), task.bounds)

@@ -73,7 +73,13 @@ def run_task(settings: RunSettings) -> RunData:
 def _read(given: str | FileTask, settings: RunSettings) -> Task:
     if isinstance(given, str):
         return load_task(given, settings.data, settings.variant, settings.data_seed)
-    return file_task(given)
+    task = file_task(given)
+    if settings.variant is not None:
+        raise SettingsError(
+            f"variant: '{settings.variant}' was asked for, task '{task.name}' is read from files of its "
+            "own, which have none; leave it out"
+        )
+    return task
 
 
 def _mixed(mix: MixTask, settings: RunSettings) -> RunData:
@@ -123,6 +129,11 @@ def _shaped(task: Task, settings: RunSettings) -> RunData:
             raise SettingsError(f"task '{task.name}' has no train split, so nothing can be learned")
         task = task.with_splits(train=())
     if settings.k_shot is not None:
+        if task.kind == "text":
+            raise SettingsError(
+                f"k_shot: rows are counted for each label, and the answers of task '{task.name}' are texts; "
+                "use train_limit and dev_limit"
+            )
         tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
         task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
         notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt.data.columns import did_you_mean
-from softprompt.errors import SettingsError
+from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.known_recipes import RECIPES
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.sweeps import nested, variants
@@ -137,6 +137,15 @@ def default_out(settings: RunSettings) -> str:
 def write_run(settings: RunSettings) -> str:
     """The settings as YAML text, defaults written out."""
     return to_yaml(settings.resolved())
+
+
+def completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Saved settings with the defaults of keys that came later, so that what an earlier version left is gone
+    on with; as they are where they can no longer be read."""
+    try:
+        return read_settings(values).resolved()
+    except UsageError:
+        return values
 
 
 def differing(left: Mapping[str, Any], right: Mapping[str, Any], above: str = "") -> list[str]:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from softprompt.errors import RunError, SettingsError
-from softprompt.recipes.run_file import CONFIG, differing
+from softprompt.recipes.run_file import CONFIG, completed, differing
 from softprompt.settings import read_yaml, to_yaml
 
 DATA, DONE, METRICS, PREDICTIONS = "data.json", "done.json", "metrics.jsonl", "predictions.jsonl"
@@ -140,7 +140,8 @@ class RunFolder:
         """
         state = "a finished" if self.finished else "an unfinished"
         back = "Put them back" if self.finished else "Put them back to resume it"
-        saved = read_yaml(self.path / CONFIG) if (self.path / CONFIG).is_file() else {}
+        there = (self.path / CONFIG).is_file()
+        saved = completed(read_yaml(self.path / CONFIG)) if there else {}
         keys = [key for key in differing(saved, json.loads(json.dumps(config))) if key != "out"]
         if keys:
             raise SettingsError(

@@ -7,11 +7,11 @@ text, or two poles of a number. Knows words; how they become tokens is `render.p
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
-from softprompt.errors import TemplateError
+from softprompt.errors import SettingsError, TemplateError
 
 Slots: TypeAlias = int | Sequence[str | None]
 """The answer slots of a template: how many, or their names in order, None for one without."""
@@ -180,6 +180,10 @@ class FreeText:
         return {"kind": self.kind, "max_tokens": self.max_tokens}
 
 
+POLES = ("lower", "upper")
+"""The ends of a number, as labels."""
+
+
 @dataclass(frozen=True)
 class Poles:
     """A number between two words: y = low + (high − low) · p(upper word) (LM-BFF, section 4.2).
@@ -206,8 +210,41 @@ class Poles:
                 f"bounds {low} and {high}: expected two numbers, the lower one first"
             )
 
+    @classmethod
+    def read(
+        cls,
+        words: Mapping[str, str | Sequence[str]] | None,
+        bounds: tuple[float, float] | None,
+        own: Iterable[str] = (),
+    ) -> Poles:
+        """Words as users give them.
+
+        Args:
+            words: one under `lower` and one under `upper`, or under the task's own names of its ends.
+            own: these names, the lower end's first.
+        Raises:
+            SettingsError: no bounds, not two words, or names that do not say which is which.
+        """
+        flat = {
+            end: own_words[0]
+            for end, given in (words or {}).items()
+            if len(own_words := [given] if isinstance(given, str) else given) == 1
+        }
+        if len(flat) != 2 or len(words or {}) != 2 or bounds is None:
+            raise SettingsError(
+                "a number is predicted: it needs bounds, and two words, {lower: …, upper: …}"
+            )
+        ends = next((ends for ends in (POLES, tuple(own)) if set(ends) == set(flat)), None)
+        if ends is None:
+            raise SettingsError(
+                "words: expected those of the two ends of a number, {lower: …, upper: …}, found "
+                + " and ".join(f"'{name}'" for name in flat)
+            )
+        lower, upper = (flat[end] for end in ends)
+        return cls((lower, upper), bounds)
+
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:
-        return ("lower", "upper")
+        return POLES
 
     def candidates(self, candidates: tuple[str, ...] | None) -> tuple[Candidate, ...]:
         return (Candidate((self.words[0],), 0), Candidate((self.words[1],), 1))

@@ -15,6 +15,7 @@ ONE_CLASS = "one_class"
 ILLEGAL_LABELS = "illegal_labels"
 LOSS_NOT_FINITE = "loss_not_finite"
 LOSS_NOT_FALLING = "loss_not_falling"
+DEMONSTRATIONS_LEFT_OUT = "demonstrations_left_out"
 
 ONE_CLASS_SHARE = 0.99
 ILLEGAL_SHARE = 0.05

@@ -149,7 +149,8 @@ def whole(example: Example, applied: Applied, draft: Draft | None = None) -> Les
     Raises:
         DataError: it does not fit the template.
     """
-    if applied.renderer.frame.family == "masked":
+    renderer = applied.renderer
+    if renderer.frame.family == "masked" and not renderer.writes_in_masks:
         made = applied.render_lesson(example, draft)
         # Where answers have different lengths: the row with the most masks.
         longest = max(made.queries, key=lambda query: query.length)

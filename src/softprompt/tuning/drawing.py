@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from softprompt.inference.demonstrations import POOL, balanced
 from softprompt.inference.drawn import DemonstrationSettings, DrawnShots, Pool, PoolRow
 from softprompt.methods.method import Method
 from softprompt.text.answers import Poles, Verbalizer
-from softprompt.text.parts import DecoderStart, Demo
+from softprompt.text.parts import DecoderStart, Demo, FieldRef
 from softprompt.text.spell import Demonstration, Fields
 from softprompt.text.template import Template
 from softprompt.text.tokens import Family, Tokenizer
@@ -105,11 +106,11 @@ def _pool(
 ) -> Pool:
     reads = tuple(dict.fromkeys(applied.renderer.template.fields))
     kept = train if len(train) <= POOL else balanced(train, POOL, seed)
-    tokenizer = applied.renderer.frame.tokenizer
+    tokenizer, template = applied.renderer.frame.tokenizer, applied.renderer.template
     rows = []
     for example in kept:
         whole = {name: example.fields[name] for name in reads if name in example.fields}
-        shown = _cut(whole, settings.limit, tokenizer)
+        shown = _cut(whole, settings.limit, template, tokenizer)
         rows.append(PoolRow(whole, Demonstration(shown, gold_words(example, applied))))
     order = {words: number for number, words in enumerate(_answers(applied))}
     rows.sort(key=lambda row: order[row.shown.words])
@@ -124,16 +125,25 @@ def _answers(applied: Applied) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(first.values()))
 
 
-def _cut(fields: Fields, limit: int | None, tokenizer: Tokenizer) -> Fields:
-    """The first `limit` tokens of each field; one that is not longer stays as it is."""
+def _cut(fields: Fields, limit: int | None, template: Template, tokenizer: Tokenizer) -> Fields:
+    """What gives the first `limit` tokens of each field once the template has filtered it; one that is not
+    longer stays. Where a field stands twice, as its first place filters it."""
     if limit is None:
         return fields
     found: dict[str, str | tuple[str, ...]] = {}
     for name, value in fields.items():
         text = value if isinstance(value, str) else ", ".join(value)
-        spans = tokenizer.encode(text, continues=False).spans
-        found[name] = text[: spans[limit - 1][1]] if len(spans) > limit else value
+        place = next(p for p in template.parts if isinstance(p, FieldRef) and p.name == name)
+        spans = tokenizer.encode(place.apply(text), continues=False).spans
+        found[name] = _beginning(text, place, spans[limit - 1][1]) if len(spans) > limit else value
     return found
+
+
+def _beginning(text: str, place: FieldRef, most: int) -> str:
+    """The longest beginning that has `most` characters once it is filtered: LM-BFF's code filters before it
+    cuts, and `drop_last` would take a letter of what was cut before."""
+    ends = range(1, len(text) + 1)
+    return text[: bisect_right(ends, most, key=lambda end: len(place.apply(text[:end])))]
 
 
 def _check_answers(applied: Applied, pool: Pool) -> None:

@@ -27,6 +27,7 @@ from softprompt.tuning.auxiliary import Auxiliary, check_addition
 from softprompt.tuning.lessons import DevQuestions, Lesson, Lessons, Part, render_alike, text_length
 from softprompt.tuning.losses import Losses, divisor, needs_normaliser, summed_loss
 from softprompt.tuning.optimisers import (
+    all_finite,
     build,
     load_state_tensors,
     resolved_learning_rate,
@@ -180,8 +181,7 @@ class Fit:
         Returns:
             What the step's record holds: losses, learning rate, norm of the gradient.
         Raises:
-            RunError: the loss, a gradient or what came of them is not a number, or nothing that
-                is learned has an effect on the loss.
+            RunError: loss, gradient or what came of them is no number; nothing learned has an effect.
         """
         s = self.settings.optimiser
         warmup = s.warmup_steps(self.settings.steps)
@@ -203,7 +203,7 @@ class Fit:
             group["lr"] = rate
         self._optimiser.step()
         self._optimiser.zero_grad(set_to_none=True)
-        if not bool(torch.stack([torch.isfinite(p).all() for p in parameters]).all()):
+        if not all_finite(parameters):
             raise RunError(f"{self._place}: the parameters are no longer finite{_ADVICE}")
         self.step += 1
         return {**losses, "learning_rate": rate, "gradient_norm": length}

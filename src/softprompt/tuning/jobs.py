@@ -6,6 +6,7 @@ Knows methods by their interface only, and nothing of steps, batches or folders.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from softprompt.text.plain import PLAIN, plain_template
 from softprompt.text.rendering import RenderSettings
 from softprompt.text.template import Template, parse
 from softprompt.text.tokens import Family
+from softprompt.tuning.alarms import DEMONSTRATIONS_LEFT_OUT, Alarm
 from softprompt.tuning.drawing import check_drawn, draw_from
 from softprompt.tuning.fit import Fit, FitData
 from softprompt.tuning.settings import TrainingSettings
@@ -129,9 +131,9 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
     )
     train = labelled(task, "train")
     dev = labelled(task, "dev") if "dev" in task.split_names else []
-    showing = method.shows()
+    showing, room = method.shows(), None
     if showing is not None:
-        applied = show(showing, applied, train, job.seed)
+        applied, room = show(showing, applied, train, job.seed)
     if job.demonstrations is not None:
         check_drawn(applied, method)
         applied = draw_from(job.demonstrations, applied, train, job.seed)
@@ -141,7 +143,7 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         labels=label_words(applied.answers),
         texts=_texts(train[:COUNTED_EXAMPLES]),
     )
-    return Fit(
+    fit = Fit(
         name=job.name or f"{method.name} on {task.name}, seed {job.seed}",
         seed=job.seed,
         applied=applied,
@@ -152,6 +154,10 @@ def make_fit(backbone: Backbone, job: Job) -> Fit:
         settings=job.settings,
         backbone=backbone,
     )
+    if room is not None:
+        warnings.warn(room, UserWarning, stacklevel=2)
+        fit.alarms.append(Alarm(DEMONSTRATIONS_LEFT_OUT, room))
+    return fit
 
 
 def origin(backbone: Backbone, job: Job, applied: Applied) -> dict[str, Any]:
@@ -260,22 +266,18 @@ def answers_of(task: Task, slots: Slots, words: Mapping[str, Any] | None = None)
     Args:
         slots: those of the template.
         words: label to word or words, instead of the task's own; the labels themselves where there
-            are none. For a number, the words of its lower and its upper end.
+            are none. They answer in the task's order of labels. For a number, see `Poles.read`.
     Raises:
         SettingsError: a number without two words, or words for a task of free text.
         TemplateError: words that do not fill the slots.
     """
     given = words or task.words
     if task.kind == "label":
-        return Verbalizer.read(given or {label: label for label in task.labels}, slots or 1)
+        given = given or {label: label for label in task.labels}
+        order = dict.fromkeys([*(label for label in task.labels if label in given), *given])
+        return Verbalizer.read({label: given[label] for label in order}, slots or 1)
     if task.kind == "number":
-        if given is None or len(given) != 2 or task.bounds is None:
-            raise SettingsError(
-                f"task '{task.name}' predicts a number: it needs bounds, and two words, for the "
-                "lower and the upper one"
-            )
-        lower, upper = (w if isinstance(w, str) else w[0] for w in given.values())
-        return Poles((lower, upper), task.bounds)
+        return Poles.read(given, task.bounds, task.words or ())
     if words is not None:
         raise SettingsError(f"words: task '{task.name}' has no labels to give words for")
     split = next((s for s in ("train", *task.split_names) if s in task.split_names), None)

@@ -171,7 +171,7 @@ def gold_words(example: Example, applied: Applied) -> tuple[str, ...]:
     """The words that the answer slots should hold for an example's target.
 
     Of a distribution it is the likeliest label, of several words for a label the first, of two
-    poles the nearer one.
+    poles the nearer one, in the very middle the upper.
 
     Raises:
         DataError: a target that is none of the answers.
@@ -182,7 +182,7 @@ def gold_words(example: Example, applied: Applied) -> tuple[str, ...]:
         return (target[0] if isinstance(target, tuple) else str(target),)
     if isinstance(answers, Poles):
         low, high = answers.mixture(float(target))
-        return (answers.words[int(high > low)],)
+        return (answers.words[int(high >= low)],)
     labels = answers.labels(example.candidates)
     for candidate in answers.candidates(example.candidates):
         if labels[candidate.label] == target:

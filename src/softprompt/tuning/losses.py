@@ -46,7 +46,7 @@ def summed_loss(objective: Objective, scores: Scores, lessons: Sequence[Lesson])
     part = lessons[0].part
     if needs_normaliser(objective, part):
         return token_loss(scores, objective.z_loss if part == "loss" else 0.0).sum()
-    table = label_scores(scores, [lesson.rendering for lesson in lessons], objective.mean)
+    table = label_scores(scores, [lesson.rendering for lesson in lessons], objective.training_mean)
     width = table.shape[1]
     shares = [[*each.wanted, *[0.0] * (width - len(each.wanted))] for each in lessons]
     wanted = torch.tensor(shares, device=table.device, dtype=table.dtype)

@@ -47,7 +47,7 @@ class OptimiserSettings(Settings):
         ge=0,
         lt=1,
         description="adafactor: share taken off at each step (default 1e-5, not multiplied by the "
-        "rate); adamw: multiplied by the rate (default 0)",
+        "rate); adamw: multiplied by the rate (default 0), not of biases and norms, which are vectors",
     )
     clip_norm: float | None = Field(
         default=None,
@@ -167,13 +167,19 @@ def _adafactor(
 def _adamw(
     parameters: Sequence[nn.Parameter], settings: OptimiserSettings, rate: float
 ) -> torch.optim.Optimizer:
+    # Not torch's 0.01: times a rate of 0.3 (T5) it would pull a prompt to zero in 300 steps.
+    decay = _given(settings.weight_decay, 0.0)
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
     return torch.optim.AdamW(
-        parameters,
+        [group for group in groups if group["params"]] if decay else parameters,
         lr=rate,
         betas=settings.betas,
         eps=_given(settings.eps, 1e-8),
-        # Not torch's 0.01: times a rate of 0.3 (T5) it would pull a prompt to zero in 300 steps.
-        weight_decay=_given(settings.weight_decay, 0.0),
+        weight_decay=decay,
+        fused=True,  # one pass over each weight; the plain loop takes seven times as long
     )
 
 
@@ -302,6 +308,14 @@ def load_state_tensors(optimiser: torch.optim.Optimizer, tensors: Mapping[str, T
                 "checkpoint is of another optimiser"
             )
     optimiser.load_state_dict({"state": states, "param_groups": saved["param_groups"]})
+
+
+@torch.no_grad()
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether every element is a number. One pass for their norm says so; where that is none, as it is of
+    huge numbers too, each element is looked at."""
+    norm = nn.utils.get_total_norm(tensors)
+    return math.isfinite(float(norm)) or all(bool(torch.isfinite(t).all()) for t in tensors)
 
 
 def _given(value: float | None, default: float) -> float:

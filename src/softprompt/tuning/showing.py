@@ -6,7 +6,6 @@ Knows examples and renderings, not models or methods by name.
 from __future__ import annotations
 
 import statistics
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -40,17 +39,19 @@ def with_demonstrations(template: Template) -> Template:
     return Template.from_parts((*parts[:first], Demo(), *parts[first:]))
 
 
-def show(showing: Showing, applied: Applied, train: Sequence[Example], seed: int) -> Applied:
+def show(
+    showing: Showing, applied: Applied, train: Sequence[Example], seed: int
+) -> tuple[Applied, str | None]:
     """The same prompt, with demonstrations out of train.
 
     Args:
         showing: how many, and which; all are `POOL` rows at most, drawn evenly over the labels.
         train: labelled.
         seed: of which are drawn, and their order.
+    Returns:
+        The prompt, and, where the limit leaves no room for all of them, how many it has on average.
     Raises:
         SettingsError: train has too few, or the limit leaves no room for a single one.
-    Warns:
-        UserWarning: it leaves no room for all of them.
     """
     k = min(len(train), POOL) if showing.k is None else showing.k
     if len(train) < k:
@@ -73,15 +74,14 @@ def show(showing: Showing, applied: Applied, train: Sequence[Example], seed: int
         pool = train if len(train) <= POOL else balanced(train, POOL, seed)
         shots = NearestShots(tuple(_solved(example, applied) for example in pool), k)
     shown = replace(applied, shots=shots)
-    _check_room(shown, k, train[:LOOKED_AT])
-    return shown
+    return shown, _room(shown, k, train[:LOOKED_AT])
 
 
 def _solved(example: Example, applied: Applied) -> Demonstration:
     return Demonstration(example.fields, gold_words(example, applied))
 
 
-def _check_room(applied: Applied, k: int, examples: Sequence[Example]) -> None:
+def _room(applied: Applied, k: int, examples: Sequence[Example]) -> str | None:
     fit = statistics.mean(_n_shown(applied, example) for example in examples)
     limit = applied.renderer.settings.limit
     if fit < 0.5:
@@ -91,13 +91,9 @@ def _check_room(applied: Applied, k: int, examples: Sequence[Example]) -> None:
             "positions"
         )
     offered = statistics.mean(len(applied.shown(example)) for example in examples)
-    if fit < offered:  # of all the nearest an example is offered one less, itself
-        warnings.warn(
-            f"of {k} demonstrations {fit:.1f} fit on average into {limit} positions; the others are "
-            "left out",
-            UserWarning,
-            stacklevel=2,
-        )
+    if fit >= offered:  # of all the nearest an example is offered one less, itself
+        return None
+    return f"of {k} demonstrations {fit:.1f} fit on average into {limit} positions; the others are left out"
 
 
 def _n_shown(applied: Applied, example: Example) -> int:

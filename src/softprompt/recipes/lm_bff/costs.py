@@ -11,6 +11,7 @@ from typing import Any
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.data.task import Task
+from softprompt.errors import RunError
 from softprompt.recipes.lm_bff.course import read_fit, read_search
 from softprompt.recipes.lm_bff.results import ENSEMBLE, product_place
 from softprompt.recipes.lm_bff.settings import LmBffSettings
@@ -36,6 +37,8 @@ def product_costs(
         product: its name.
         home: folder of a seed.
         spent: `seconds`, `peak_bytes` and `memory` of the recipe's sessions.
+    Raises:
+        RunError: the last search left no fits for an ensemble.
     """
     place, data = product_place(home, product), RunData(task, (), task.skipped)
     if product != ENSEMBLE:
@@ -45,7 +48,10 @@ def product_costs(
         first = RunFolder(place).fit(fitted.variant, settings.seeds[0], several=False)
         return measured(prepared, bound, first, fitted.outcome.n_learned, spent)
     outcome = read_outcome(place)
-    assert outcome is not None
+    if outcome is None:
+        raise RunError(
+            f"{home}: no ensemble: the last search left no fits that could predict together"
+        )
     last = f"{len(settings.search)}-{settings.search[-1].find}"
     members = read_search(settings.search[-1].find, home / last).ranked[: settings.ensemble]
     each = []

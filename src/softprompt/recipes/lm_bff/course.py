@@ -31,7 +31,7 @@ from softprompt.recipes.lm_bff.settings import (
     WordsStep,
 )
 from softprompt.recipes.lm_bff.splits import fit_run, search_run, step_of
-from softprompt.recipes.outcomes import read_outcome
+from softprompt.recipes.outcomes import Outcome, read_outcome
 from softprompt.recipes.pet.members import stays
 from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.prepare import prepare
@@ -105,20 +105,14 @@ class Course:
             one = self._found(number, step, template, words)
             found.append(one)
             template, words = one.template or template, one.words or words
-        together = None
-        if settings.ensemble:
-            together = leave_ensemble(
-                product_place(self.place, ENSEMBLE),
-                found[-1].ranked[: settings.ensemble],
-                self.backbone,
-                self.data.task,
-                self.seed,
-                Within(self.told, self._named("")),
-            )
+        members = found[-1].ranked[: settings.ensemble] if settings.ensemble else []
+        together = self._together(members)
         if not stays(settings.method) and not settings.training.keep_weights:
             _remove(list(self.place.glob(f"*-*/{FITS}/*/{PROMPT}")))
         fitted = self._fitted(template, words)
-        return SeedOutcome(self.seed, self.place, template, words, found, fitted, together)
+        return SeedOutcome(
+            self.seed, self.place, template, words, found, fitted, together, len(members)
+        )
 
     def _named(self, stage: str) -> str:
         seeds = self.settings.seeds
@@ -144,6 +138,21 @@ class Course:
             carry_out(step, run, place, Within(self.told, stage), self.backbone, data, keep)
             self.pace.done(search_rows(self.settings, step))
         return read_search(step.find, place)
+
+    # --- the ensemble ---------------------------------------------------------------------------
+
+    def _together(self, members: Sequence[Path]) -> Outcome | None:
+        """What the members predict together; None where there are none."""
+        asked, told = self.settings.ensemble, Within(self.told, self._named(""))
+        if len(members) < asked:
+            end = "these predict together" if members else "there is no ensemble"
+            told.warning(
+                f"ensemble: the last search left {len(members)} fits of the {asked} asked for; {end}"
+            )
+        if not members:
+            return None
+        place = product_place(self.place, ENSEMBLE)
+        return leave_ensemble(place, members, self.backbone, self.data.task, self.seed, told)
 
     # --- the final fit --------------------------------------------------------------------------
 
@@ -209,7 +218,7 @@ def read_search(kind: str, place: Path) -> Found:
         template=best["template"],
         words=best["words"],
         n_candidates=len(listed),
-        n_fits=len(ranked),
+        n_fits=len(ranked) + len(done.get("failed", ())),
         dev=done.get("scores", {}).get("dev", {}),
         tied=int(done.get("tied", 0)),
         settled=str(done.get("settled", "")),

@@ -48,16 +48,16 @@ def recipe_report(run: LmBffRun, backbone: str, notes: Sequence[str]) -> str:
 
 def score_grid(run: LmBffRun) -> Grid:
     """Mean ± population standard deviation over the seeds, of the fit and of the ensemble, as in the paper."""
-    rows = []
-    for name in run.seeds[0].products:
-        outcomes = [one.products[name] for one in run.seeds]
+    rows, count = [], len(run.seeds)
+    for name in dict.fromkeys(name for one in run.seeds for name in one.products):
+        outcomes = [one.products[name] for one in run.seeds if name in one.products]
+        few = f" ({len(outcomes)} of {count} seeds)" if len(outcomes) < count else ""
         for split in outcomes[0].metrics:
             for metric in run.task.metrics:
                 values = _values(outcomes, split, metric)
                 if values:
                     n = str(outcomes[0].n[split])
-                    rows.append([_NAMES[name], split, metric, n, mean_and_sd(values)])
-    count = len(run.seeds)
+                    rows.append([_NAMES[name] + few, split, metric, n, mean_and_sd(values)])
     spread = "mean ± population sd" if count > 1 else "score"
     said = f"{count} seed{'s' * (count > 1)}"
     return Grid(["", "split", "metric", "n", spread], rows, said)
@@ -80,7 +80,23 @@ def _what(run: LmBffRun) -> str:
     if s.sweep:
         text += f" The final fit is the best on dev of its sweep over {', '.join(s.sweep)}."
     if s.ensemble:
-        text += f" Ensemble: the {s.ensemble} best fits of the last search, probabilities averaged."
+        text += _together(run)
+    return text
+
+
+def _together(run: LmBffRun) -> str:
+    """How many fits the ensemble has, and where it has fewer than were asked for."""
+    asked, counts = run.settings.ensemble, sorted({one.members for one in run.seeds} - {0})
+    none = [str(one.seed) for one in run.seeds if not one.members]
+    text = ""
+    if counts:
+        number = " to ".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+        fits = f"{number} best fit{'s' * (counts[-1] > 1)}"
+        text = f" Ensemble: the {fits} of the last search, probabilities averaged."
+    if counts and counts[0] < asked:
+        text += f" {asked} were asked for; the last search left no more."
+    if none:
+        text += f" No ensemble for seed {', '.join(none)}: the last search left no fits."
     return text
 
 
@@ -101,7 +117,7 @@ def _seeds(run: LmBffRun, metric: str) -> Grid:
             dev, test = _value(outcome, "dev", metric), _value(outcome, "test", metric)
             gap = None if dev is None or test is None else dev - test
             fitted = name == FIT
-            chosen = _chosen(one) if fitted else f"{run.settings.ensemble} fits"
+            chosen = _chosen(one) if fitted else f"{one.members} fit{'s' * (one.members > 1)}"
             rows.append(
                 [
                     str(one.seed),

@@ -33,7 +33,7 @@ class Found:
         dev: metrics of the best fit on dev; empty where none was fitted.
         tied: how many share the best dev score.
         settled: what told those apart.
-        ranked: folders of the fits, the best one first.
+        ranked: folders of the fits that did not fail, the best one first.
     """
 
     kind: str
@@ -76,7 +76,8 @@ class SeedOutcome:
         template, words: the final prompt's; None: the task's own.
         found: by each search, in their order.
         fit: the final one.
-        ensemble: of the best fits of the last search; None: not asked for.
+        ensemble: of the best fits of the last search; None: not asked for, or there were no fits.
+        members: how many fits it has.
     """
 
     seed: int
@@ -86,6 +87,7 @@ class SeedOutcome:
     found: Sequence[Found]
     fit: Fitted
     ensemble: Outcome | None
+    members: int = 0
 
     @property
     def products(self) -> dict[str, Outcome]:

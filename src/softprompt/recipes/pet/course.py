@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from softprompt.backbones.backbone import Backbone
+from softprompt.data.columns import listed
 from softprompt.data.examples import Example
 from softprompt.data.pool import Pool
 from softprompt.data.sampling import permutation
@@ -160,7 +161,7 @@ class Course:
     def _n_generations(self, settings: IpetSettings) -> int:
         if settings.generations is not None:
             return settings.generations
-        return n_generations(len(self._labelled), settings.growth)
+        return n_generations(len(self._labelled), settings.growth, settings.first)
 
     def _picked(self, settings: IpetSettings, last: Generation, number: int) -> list[Picked] | None:
         """The rows that each model of the next generation is given; None: the pool has not so many."""
@@ -192,6 +193,17 @@ class Course:
                 )
             )
         short = sum(one.exhausted for one in found)
+        none = {
+            label
+            for one in found
+            for label, wanted_, there in zip(labels, one.wanted, one.found, strict=True)
+            if wanted_ and not there
+        }
+        if none:
+            self._say(
+                f"generation {number}: to some models no row of the pool looked like "
+                f"{listed(sorted(none))}, so they are taught fewer rows of it"
+            )
         if short:
             self._say(
                 f"generation {number}: for {short} of {len(found)} models the pool had too few rows "

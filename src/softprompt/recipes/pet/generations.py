@@ -42,14 +42,16 @@ class Picked:
         return any(there < asked for there, asked in zip(self.found, self.wanted, strict=True))
 
 
-def n_generations(labelled: int, growth: float, largest: int = LARGEST) -> int:
-    """k = ⌈log_d(1000 / |T|)⌉: 3 for 10 rows, 2 for 50 or 100; without labelled rows as from 10.
+def n_generations(labelled: int, growth: float, first: int = 10, largest: int = LARGEST) -> int:
+    """k = ⌈log_d(1000 / |T|)⌉: 3 for 10 rows, 2 for 50 or 100; without labelled rows 4, of 10, 50, 250 and
+    1,250 rows.
 
     Args:
         labelled: |T|.
         growth: d, above 1.
+        first: rows of the first generation where there are no labelled ones.
     """
-    start = labelled or 10
+    start = labelled or first / growth
     if start >= largest:
         return 1
     # 1000 / 8 = 5³ exactly: floating logarithms must not make a fourth generation of it.

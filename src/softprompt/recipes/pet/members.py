@@ -40,8 +40,11 @@ from softprompt.text.template import parse
 from softprompt.tuning.jobs import bind
 
 MEMBER = "member.json"
+SEEDS = 2**32
+"""Seeds of generators are below this."""
 AUDITED = 200
-"""Unlabelled rows whose language-model loss is measured before and after."""
+"""Unlabelled rows whose language-model loss is measured before and after; where there are none, it is that
+of the labelled ones."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def members_of(
 ) -> list[Member]:
     """All models of a generation: patterns × repetitions, each with a seed of its own."""
     return [
-        Member(p, r, cloze, seed * 1_000 + r, home / f"pattern-{p + 1}-{r + 1}")
+        Member(p, r, cloze, (seed * 1_000 + r) % SEEDS, home / f"pattern-{p + 1}-{r + 1}")
         for p, cloze in enumerate(clozes)
         for r in range(settings.repetitions)
     ]
@@ -156,8 +159,10 @@ def make(
         pool: the unlabelled rows, or None.
         splits: those of the task that are scored at the end.
     """
+    keep = settings.keep_members or stays(settings.method)
     known = made(member)
     if known is not None:
+        _drop(member, keep)  # interrupted between the two
         return known
     run = member_run(settings, member)
     bare = untrained(run, task, backbone)
@@ -178,11 +183,11 @@ def make(
         with worn(backbone, prompt):
             applied = applied_prompt(backbone, prompt, worn=True)
             _score(backbone, applied, task, member, pool, splits, metrics)
-        if settings.audit and pool is not None:
-            audited = _audited(backbone, prompt, pool)
-        _drop(member, settings.keep_members or stays(settings.method))
+        if settings.audit:
+            audited = _audited(backbone, prompt, labelled if pool is None else _first(pool))
     found = Made(before, metrics, len(task.examples("train")), n_learned, audited)
     write_text(member.place / MEMBER, json.dumps(asdict(found), indent=2) + "\n")
+    _drop(member, keep)
     return found
 
 
@@ -235,8 +240,11 @@ def _evaluated(
     return evaluate(backbone, applied, rows, names, task.labels, both_ways=False)
 
 
-def _audited(backbone: Backbone, prompt: Prompt, pool: Pool) -> dict[str, Any]:
-    rows = pool.examples(range(min(AUDITED, len(pool))))
+def _first(pool: Pool) -> list[Example]:
+    return pool.examples(range(min(AUDITED, len(pool))))
+
+
+def _audited(backbone: Backbone, prompt: Prompt, rows: Sequence[Example]) -> dict[str, Any]:
     texts = [" ".join(str(v) for v in row.fields.values()) for row in rows]
     found = audit(backbone, prompt, texts)
     return {

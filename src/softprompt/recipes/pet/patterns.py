@@ -53,6 +53,12 @@ def _reworded(cloze: Cloze, settings: PetSettings, task: Task, backbone: Backbon
             f"wording: {settings.wording} changes label words, and '{cloze.template}' has none"
         )
     labels = list(task.labels)
+    missing = [label for label in labels if label not in words]
+    if missing and settings.wording == "reversed":
+        raise SettingsError(
+            f"wording: reversed gives each label the next one's words, and '{missing[0]}' has none in "
+            f"'{cloze.template}'; give words for each label"
+        )
     if settings.wording == "reversed":
         # Each label takes the next one's words: of two labels, the other's.
         found = {

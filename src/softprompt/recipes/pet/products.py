@@ -65,6 +65,10 @@ def products_of(given: Mapping[str, Any], family: str) -> dict[str, str]:
 STEPS, BATCH = 5_000, 16
 """Of the paper's final classifier."""
 
+ASKED = ("masks", "fill", "answer_score", "training_score", "answer_end", "sentinel_answers")
+"""What a product whose words answer has of the models' objective: how words of several tokens are taught
+and asked."""
+
 
 def leave_ensemble(
     place: Path,
@@ -152,7 +156,19 @@ def product_run(
         "seeds": [seed],
         "out": str(place),
     }
+    run = RunSettings.read(values, f"distil, {product.title}")
+    if run.method.reads_classes:
+        return run
+    asked = settings.objective.model_dump(mode="json", include=set(ASKED))
+    values["objective"] = {**asked, **values["objective"]}
     return RunSettings.read(values, f"distil, {product.title}")
+
+
+def backbone_of(product: Product, run: RunSettings, backbone: Backbone) -> Backbone:
+    """What a product is learned on: the recipe's backbone, or the one that it names, loaded."""
+    if product.backbone is None or product.backbone == backbone.name:
+        return backbone
+    return load_backbone(run.backbone, precision=run.precision, device=run.device)
 
 
 def distil(
@@ -177,10 +193,11 @@ def distil(
         What came of it, and what was run.
     """
     place = Path(str(run.out))
-    if product.backbone is not None and product.backbone != backbone.name:
-        backbone = load_backbone(run.backbone, precision=run.precision, device=run.device)
-    rows = _softly_labelled(task, pool, soft_scores(ensemble), product.rows, run.seeds[0])
-    prepared = prepare(run, backbone, RunData(task.with_splits(train=rows), (), task.skipped))
+    met = run.training.steps * run.training.batch_size
+    most = min(met, product.rows or met)
+    rows = _softly_labelled(task, pool, soft_scores(ensemble), most, run.seeds[0])
+    own = backbone_of(product, run, backbone)
+    prepared = prepare(run, own, RunData(task.with_splits(train=rows), (), task.skipped))
     if not RunFolder(place).finished:
         train(run, told, prepared=prepared)
     outcome = read_outcome(place)
@@ -188,12 +205,10 @@ def distil(
     return outcome, prepared
 
 
-def _softly_labelled(
-    task: Task, pool: Pool, soft: Shards, most: int | None, seed: int
-) -> list[Example]:
-    """Rows of the pool with the ensemble's shares for targets."""
+def _softly_labelled(task: Task, pool: Pool, soft: Shards, most: int, seed: int) -> list[Example]:
+    """At most so many rows of the pool with the ensemble's shares for targets."""
     chosen: Sequence[int] = range(len(pool))
-    if most is not None and most < len(pool):
+    if most < len(pool):
         chosen = sorted(permutation(len(pool), seed)[:most])
     shares = softmax(soft.whole())[np.asarray(chosen)]
     return [

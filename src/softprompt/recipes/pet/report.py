@@ -94,9 +94,10 @@ def score_grid(run: RecipeRun) -> Grid:
         rows.append(row)
     n = {split: first.products[ENSEMBLE].n[split] for split in splits}
     sizes = ", ".join(f"{split} {count:,} rows" for split, count in n.items())
-    return Grid(
-        head, rows, f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}, mean ± sd; {sizes}"
-    )
+    said = f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}, mean ± sd; {sizes}"
+    if run.pool is not None and run.pool.transductive:
+        said += "; transductive: unlabelled rows may repeat test rows"
+    return Grid(head, rows, said)
 
 
 def _what(run: RecipeRun) -> str:

@@ -12,6 +12,7 @@ Several seeds have a folder `seed-N/` each. Interrupted at any moment, the same 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.pet.course import Course
 from softprompt.recipes.pet.members import Member, member_run, untrained
 from softprompt.recipes.pet.patterns import clozes_of
-from softprompt.recipes.pet.products import product_run
+from softprompt.recipes.pet.products import backbone_of, product_run
 from softprompt.recipes.pet.report import recipe_report
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.settings import ENSEMBLE, PRODUCTS, Cloze, PetSettings
@@ -80,6 +81,11 @@ def run_recipe(
     _claim(folder, settings, task, overwrite)
     pool = _pool(folder.path, settings, data)
     notes = [*data.notes, *(pool.notes() if pool is not None else ["no unlabelled rows"])]
+    if pool is not None and not len(pool):
+        if settings.recipe == "ipet":
+            _clear(folder.path)
+            raise SettingsError(f"recipe: ipet needs unlabelled rows: {'; '.join(pool.notes())}")
+        pool = None
     told.facts(_facts(settings, task, backbone, clozes, notes))
     several = len(settings.seeds) > 1
     found = []
@@ -149,9 +155,9 @@ def _check_models(
             raise SettingsError(f"pattern {number + 1}, '{cloze.template}': {error}") from None
     for product in settings.distil:
         run = product_run(settings, product, clozes, settings.seeds[0], Path("product"))
-        if product.backbone is None and task.labels:
+        if task.labels:
             try:
-                prepare(run, backbone, RunData(shown, (), task.skipped))
+                prepare(run, backbone_of(product, run, backbone), RunData(shown, (), task.skipped))
             except UsageError as error:
                 raise SettingsError(f"distil, {product.title}: {error}") from None
 
@@ -159,16 +165,23 @@ def _check_models(
 def _claim(folder: RunFolder, settings: PetSettings, task: Task, overwrite: bool) -> None:
     data = {s: task.content_hash(s) for s in task.split_names if s != "unlabelled"}
     if overwrite:
-        for entry in (folder.path / name for name in _OURS):
-            with writing(entry):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
-        for home in (*folder.path.glob("generation-*"), *folder.path.glob("seed-*")):
-            with writing(home):
-                shutil.rmtree(home)
+        _clear(folder.path)
     if (folder.path / CONFIG).is_file():
         folder.check_same(settings.resolved(), data)
     write_text(folder.path / CONFIG, to_yaml(settings.resolved()))  # by it the folder is known
     write_text(folder.path / DATA, json.dumps(data, indent=2) + "\n")
+
+
+def _clear(home: Path) -> None:
+    """Remove what a recipe left, and the folder if nothing else is in it."""
+    for entry in (home / name for name in _OURS):
+        with writing(entry):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+    for inner in (*home.glob("generation-*"), *home.glob("seed-*")):
+        with writing(inner):
+            shutil.rmtree(inner)
+    with contextlib.suppress(OSError):
+        home.rmdir()
 
 
 def _pool(home: Path, settings: PetSettings, data: RunData) -> Pool | None:

@@ -37,13 +37,15 @@ def combined(scores: Sequence[Scores], weights: Sequence[float] | NDArray[np.flo
 
     Args:
         scores: one `[N, C]` for each of the models.
-        weights: one for each; their sum need not be 1.
+        weights: one for each; their sum need not be 1. Where all of them are 0, all models weigh the same.
     Raises:
         ValueError: no model, or weights that are not one for each.
     """
     if not scores or len(weights) != len(scores):
         raise ValueError(f"{len(scores)} models, {len(weights)} weights")
     total = float(np.sum(weights))
+    if total == 0:
+        weights, total = [1.0] * len(scores), float(len(scores))
     found = np.zeros(scores[0].shape, dtype=np.float64)
     for one, weight in zip(scores, weights, strict=True):
         found += (float(weight) / total) * one

@@ -165,7 +165,8 @@ def _record(made: Searched) -> dict[str, Any]:
             "scores": {"dev": dev, "test": dict(ranking.test)},
             "tied": ranking.choice.tied,
             "settled": ranking.choice.settled,
-            "ranked": [one.place.name for one in ranking.fits],
+            "ranked": [one.place.name for one in ranking.fits if one.failure is None],
+            "failed": [one.place.name for one in ranking.fits if one.failure is not None],
         }
     return {**record, "versions": versions()}
 

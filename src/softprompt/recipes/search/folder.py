@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from softprompt.errors import SettingsError, UsageError
-from softprompt.recipes.run_file import differing
+from softprompt.recipes.run_file import completed, differing
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, write_text, writing
 from softprompt.recipes.search.candidates import CANDIDATES
 from softprompt.settings import read_yaml, to_yaml
@@ -104,6 +104,8 @@ class SearchFolder:
     def _check_same(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
         other = "give --overwrite to begin anew, or another --out"
         saved = read_yaml(self.path / SEARCH)
+        if isinstance(saved.get("run"), Mapping):
+            saved["run"] = completed(saved["run"])
         keys = [k for k in differing(saved, json.loads(json.dumps(config))) if k not in FREE]
         if keys:
             raise SettingsError(

@@ -7,8 +7,9 @@ best are fitted as ordinary runs.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from softprompt.inference.budget import TOKEN_BUDGET
 from softprompt.recipes.pages import Block, Heading, Lines, Paragraph
 from softprompt.recipes.prepare import run_answers
 from softprompt.recipes.run_data import RunData, run_task
+from softprompt.recipes.run_folder import write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import Search, begin
 from softprompt.recipes.search.candidates import (
@@ -41,6 +43,7 @@ from softprompt.text.plain import PLAIN
 from softprompt.text.template import parse
 from softprompt.tuning.jobs import answers_of
 
+DROPPED = "dropped.json"
 MANY_ROWS = 1_000
 """Training rows above which a search is slow enough to say so."""
 
@@ -102,7 +105,8 @@ def search_templates(
         _find(search, settings, plan)
     candidates = read_candidates(search.folder.candidates)
     metric = search.task.metrics[0]
-    return finish(search, "Templates", _blocks(candidates, settings, metric), f"train {metric}")
+    blocks = _blocks(candidates, _dropped(search.folder.work / DROPPED), settings, metric)
+    return finish(search, "Templates", blocks, f"train {metric}")
 
 
 def example_words(answers: Answers | None, task: Task) -> tuple[str, ...]:
@@ -181,6 +185,7 @@ def _find(search: Search, settings: TemplateSettings, plan: _Plan) -> None:
     found = ranked(search, fitting)
     if dropped:
         search.told.note(f"dropped: {listed_reasons(dropped)}")
+    write_text(search.folder.work / DROPPED, json.dumps(dropped, ensure_ascii=False) + "\n")
     write_candidates(search.folder.candidates, found)
 
 
@@ -228,8 +233,16 @@ def _generated(
 # --- the report -----------------------------------------------------------------------------------
 
 
+def _dropped(path: Path) -> Mapping[str, int]:
+    """How many templates were dropped, by reason; of an older search it is not known."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def _blocks(
-    candidates: Sequence[Candidate], settings: TemplateSettings, metric: str
+    candidates: Sequence[Candidate],
+    dropped: Mapping[str, int],
+    settings: TemplateSettings,
+    metric: str,
 ) -> list[Block]:
     name = f"train {metric}"
     scores = [one.scores[name] for one in candidates if name in one.scores]
@@ -245,6 +258,8 @@ def _blocks(
     lines = [f"{len(candidates)} templates"]
     grown_in = [one.scores["form"] for one in candidates if "form" in one.scores]
     lines += [f"form {form}: {grown_in.count(form)}" for form in dict.fromkeys(grown_in)]
+    if dropped:
+        lines.append(f"dropped: {listed_reasons(dropped)}")
     if scores:
         lines.append(
             f"{name} before any training: best {best:.3f}, {tied} tied there, worst {scores[-1]:.3f}"

@@ -13,9 +13,7 @@ from softprompt.data.task import Task
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.recipes.search.words.ranking import Gold
-from softprompt.text.answers import Poles, Verbalizer
-
-POLES = ("lower", "upper")
+from softprompt.text.answers import POLES, Poles, Verbalizer
 
 
 def classes_of(task: Task) -> list[str]:

@@ -7,7 +7,7 @@ of those fitted and ranked on dev. All of it up to the fits costs one forward pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from softprompt.recipes.search.candidates import Candidate, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.fitting import bound_candidate
 from softprompt.recipes.search.settings import WordSettings
-from softprompt.recipes.search.words.cache import load_table, save_table
+from softprompt.recipes.search.words.cache import Lists, load_table, made_for, save_table
 from softprompt.recipes.search.words.classes import classes_of, gold_of, own_ids, own_words
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.search.words.ranking import (
@@ -114,10 +114,10 @@ def _look(search: Search, settings: WordSettings) -> Looked:
     applied = bound_candidate(search.run, unsaid, task, search.backbone)
     lists = None if settings.words is None else read_word_list(Path(settings.words), labels)
     vocabulary = None if lists is not None else _vocabulary(search, applied, settings)
-    table = load_table(search.folder.work)
+    table = _kept(search, settings, lists)
     if table is None:
         table = _read(search, applied, gold, lists, vocabulary)
-        save_table(search.folder.work, table)
+        save_table(search.folder.work, table, lists)
     current = bound_candidate(search.run, Candidate(str(template)), task, search.backbone)
     own = own_words(current)
     pools = _pools(search, settings, table, labels, lists, vocabulary, current)
@@ -169,11 +169,28 @@ def _vocabulary(search: Search, applied: Applied, settings: WordSettings) -> Voc
     return slot_words(applied, tokens, search.task.examples("train"))
 
 
+def _kept(search: Search, settings: WordSettings, lists: Lists | None) -> Table | None:
+    """The table of a search that goes on; None: there is none, or the list was changed before it was used.
+
+    Raises:
+        SettingsError: the list was changed since candidates were made of it.
+    """
+    table = load_table(search.folder.work)
+    if table is None or made_for(search.folder.work, lists):
+        return table
+    if search.folder.candidates.is_file():
+        raise SettingsError(
+            f"--words: {settings.words} was changed since {search.folder.path} made its candidates of it. Put "
+            "it back to go on, give --overwrite to begin anew, or another --out"
+        )
+    return None
+
+
 def _read(
     search: Search,
     applied: Applied,
     gold: Gold,
-    lists: Mapping[str, Sequence[str]] | None,
+    lists: Lists | None,
     vocabulary: Vocabulary | None,
 ) -> Table:
     """The scores of all words."""
@@ -192,7 +209,7 @@ def _pools(
     settings: WordSettings,
     table: Table,
     labels: Sequence[str],
-    lists: Mapping[str, Sequence[str]] | None,
+    lists: Lists | None,
     vocabulary: Vocabulary | None,
     current: Applied,
 ) -> list[Ints]:

@@ -1,7 +1,7 @@
 """Scores of words at the answer position of every training row: one pass over the rows, kept as arrays.
 
 For words of one token log p at the slot, the whole vocabulary at once; for words of a user's own list,
-which may have several tokens, the engine's scores. Knows a bound template and rows, not how words are chosen.
+which may have several tokens, a prediction's scores. Knows a bound template and rows, not how words are chosen.
 Dimensions: N rows, W words, C classes, V vocabulary.
 """
 
@@ -21,7 +21,9 @@ from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.inference.assemble import assemble
 from softprompt.inference.budget import TOKEN_BUDGET, out_of_memory, part_cost, retreat
-from softprompt.inference.scoring import score
+from softprompt.inference.filling import fill_in, rows_apart
+from softprompt.inference.objective import Fill
+from softprompt.inference.scoring import Scores, score
 from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.search.words.ranking import Floats, Ints
 from softprompt.recipes.search.words.whole_words import Vocabulary
@@ -153,7 +155,7 @@ def listed_table(
     n_classes: int,
     told: Watcher,
 ) -> Table:
-    """The engine's scores of words of any number of tokens, as a prediction has them.
+    """Scores of words of any number of tokens as a prediction has them, filled in as the objective says.
 
     Args:
         words: different ones.
@@ -163,7 +165,7 @@ def listed_table(
         TemplateError: a word without tokens.
     """
     found = np.empty((len(examples), len(words)), dtype=np.float32)
-    mean = applied.objective.mean
+    mean, fill = applied.objective.mean, applied.objective.fill
     pace = Pace(len(examples) * len(words))
     for begin in range(0, len(words), LISTED):
         part = words[begin : begin + LISTED]
@@ -176,7 +178,7 @@ def listed_table(
             lengths = [rendering.length for rendering in asked]
 
             def run(rows: Sequence[int], asked: Sequence[Rendering] = asked) -> Floats:
-                made = score(backbone, None, [asked[row] for row in rows], [0] * len(rows))
+                made = _scores(backbone, [asked[row] for row in rows], fill)
                 scores: Floats = made.of_candidates(mean).cpu().numpy()
                 return scores.reshape(len(rows), -1)
 
@@ -187,6 +189,20 @@ def listed_table(
     log_p = np.zeros((n_classes, len(words)))
     np.add.at(log_p, classes, found)
     return Table(tuple(words), Sums(log_p, log_p), found)
+
+
+def _scores(backbone: Backbone, asked: Sequence[Rendering], fill: Fill) -> Scores:
+    """Of every candidate, in the order of `fill`; the rounds of one that is not parallel are halved here."""
+    which, budget = [0] * len(asked), TOKEN_BUDGET
+    if fill == "parallel":
+        return score(backbone, None, asked, which)
+    while True:
+        try:
+            return fill_in(backbone, None, asked, which, [fill] * len(asked), budget)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        budget = retreat([length for one in asked for length in rows_apart(one)], budget)
 
 
 def _at_slot(asking: Applied, example: Example, draft: Draft | None) -> Query:

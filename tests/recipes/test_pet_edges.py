@@ -1,0 +1,131 @@
+"""PET and iPET where something is missing: a pool, a label's words, an accuracy; and what is taken over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from softprompt.data.examples import Example
+from softprompt.errors import SettingsError
+from softprompt.recipes.pet import members, products
+from softprompt.recipes.pet.generations import n_generations
+from softprompt.recipes.pet.products import product_run
+from softprompt.recipes.pet.run import run_recipe
+from softprompt.recipes.pet.votes import combined
+from softprompt.recipes.recipes import KNOWN
+from tests.recipes.test_pet import Told, recipe
+from tests.small_runs import BAD, GOOD
+
+
+def test_models_whose_patterns_were_never_right_count_alike() -> None:
+    one, other = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, 1.0]], np.float32)
+    assert combined([one, other], [0.0, 0.0]) == pytest.approx(np.array([[0.5, 0.5]]))
+
+
+def test_zero_shot_generations_pass_a_thousand_rows() -> None:
+    """10, 50, 250, 1,250 rows: the paper's M1 to M4."""
+    assert n_generations(0, 5) == 4
+    assert n_generations(0, 5, first=50) == n_generations(10, 5) == 3
+
+
+def test_stopped_between_a_models_record_and_its_weights_it_goes_on(
+    here: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(member: members.Member, keep: bool) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(members, "_drop", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe(here, bert, distil=[]))
+    assert list((here / "run").rglob("weights/*.safetensors"))
+    run_recipe(recipe(here, bert, distil=[]))
+    assert (here / "run" / "done.json").is_file()
+    assert not list((here / "run").rglob("weights/*.safetensors"))
+
+
+def repeated(folder: Path) -> dict[str, Any]:
+    """Unlabelled rows that all repeat a test row."""
+    texts = [f"{text} here" for text in GOOD[:2]] + [f"{text} too" for text in BAD[:2]]
+    (folder / "more.csv").write_text("words\n" + "".join(f'"{t}"\n' for t in texts), "utf-8")
+    return {"files": "more.csv", "fields": {"review": "words"}}
+
+
+def test_a_pool_of_repeated_rows_alone_is_none(here: Path, bert: Path):
+    told = Told()
+    given = recipe(here, bert)  # writes held.csv
+    run = run_recipe(given.model_copy(update={"out": "plain"}))
+    assert "classification_head" in run.seeds[0].products
+    run = run_recipe(recipe(here, bert, unlabelled=repeated(here)), told)
+    assert list(run.seeds[0].products) == ["ensemble"]
+    assert any("no unlabelled rows" in line for line in told.warnings)
+    with pytest.raises(
+        SettingsError, match=r"ipet needs unlabelled rows: .*repeating one of test: 4"
+    ):
+        run_recipe(recipe(here, bert, recipe="ipet", unlabelled=repeated(here), out="other"))
+    assert not (here / "other").exists()
+
+
+def test_a_date_may_be_a_seed(here: Path, bert: Path):
+    run = run_recipe(recipe(here, bert, seeds=[20261121], distil=[]))
+    member = run.seeds[0].generations[0].members[0]
+    assert 0 <= member.seed < 2**32
+
+
+def test_reversed_words_need_words_for_each_label(here: Path, bert: Path):
+    half = {"template": "{review} It was {mask}.", "words": {"positive": "great"}}
+    with pytest.raises(SettingsError, match="'negative' has none"):
+        run_recipe(recipe(here, bert, wording="reversed", patterns=[half]))
+
+
+def test_a_product_is_asked_as_the_models_are(here: Path, bert: Path):
+    asked = {"loss": "hinge", "masks": "longest", "fill": "max_first", "training_score": "mean"}
+    settings = recipe(here, bert, objective=asked)
+    clozes = run_recipe(settings).seeds[0].clozes
+    head, prompt = (product_run(settings, one, clozes, 0, Path("p")) for one in settings.distil)
+    assert (prompt.objective.masks, prompt.objective.fill) == ("longest", "max_first")
+    assert prompt.objective.training_score == "mean"
+    assert (prompt.objective.loss, prompt.objective.temperature) == ("cross_entropy", 2.0)
+    assert (head.objective.masks, head.objective.temperature) == ("own", 2.0)
+
+
+def test_a_products_own_backbone_is_tried_before_anything_is_trained(here: Path, bert: Path):
+    told = Told()
+    product = {"backbone": "/no/such/model", "training": {"steps": 2, "batch_size": 4}}
+    with pytest.raises(SettingsError, match=r"distil, classification_head: .*/no/such/model"):
+        run_recipe(recipe(here, bert, distil=[product]), told)
+    assert not told.warnings
+    assert not (here / "run").exists()
+
+
+def test_more_rows_than_are_met_are_not_read(
+    here: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[int] = []
+    whole = products._softly_labelled
+
+    def counted(*given: Any) -> list[Example]:
+        rows = whole(*given)
+        read.append(len(rows))
+        return rows
+
+    monkeypatch.setattr(products, "_softly_labelled", counted)
+    one = {"method": {"name": "prompt_tuning", "length": 2}}
+    steps = [{"training": {"steps": n, "batch_size": 4}} for n in (2, 3)]
+    run_recipe(recipe(here, bert, distil=[steps[0], {**one, **steps[1], "rows": 5}]))
+    assert read == [8, 5]
+
+
+def test_an_audit_without_unlabelled_rows_reads_the_labelled_ones(here: Path, bert: Path):
+    run = run_recipe(recipe(here, bert, audit=True, distil=[], unlabelled=None))
+    audit = run.seeds[0].generations[0].made[0].audit
+    assert audit["after"] != audit["before"]
+
+
+def test_transductive_scores_are_marked_where_they_stand(here: Path, bert: Path):
+    given = recipe(here, bert, unlabelled=repeated(here), distil=[], transductive=True)
+    carried = KNOWN["pet"].run(given)
+    assert "transductive" in (carried.grid.caption or "")
