@@ -3,7 +3,8 @@
     python -m benchmarks.filling --models MINILM tiny-mlm
 
 Each model is a folder, or the name of one that ships. The task is made up: which of an example's own
-candidates, names of 2 to 4 tokens, stands in the text. Beside ours stand two loops over one example at a
+candidates, of 2 to 4 tokens, stands in the text. They are either names, many of which have a first or a last
+one in common, or invented words, of which few begin alike. Beside ours stand two loops over one example at a
 time, as PET's released code runs them, on the same ids and the same model, with the logits of the whole
 row: one candidate after the other (its COPA), and the candidates of one length by eight, their first pass
 shared (its other tasks). All take turns in one process; times are of the processor.
@@ -18,7 +19,7 @@ import argparse
 import itertools
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,16 @@ FIRST = """Mary John Peter Anna James Laura Robert Helen Edward Clara Thomas Ali
 Emma"""
 LAST = """Whitfield Hargrove Ellison Marlowe Pemberton Langley Thornton Ashworth Caldwell Merrick Stanton
 Holloway Bradley Osborne"""
+SYLLABLES = "ba de ki lo mu na pe ri so tu va ze gor wen"
 TOKENS = range(2, 5)
+
+CANDIDATES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "names": lambda: (" ".join(pair) for pair in itertools.product(FIRST.split(), LAST.split())),
+    "invented words": lambda: (
+        "".join(three).capitalize() for three in itertools.permutations(SYLLABLES.split(), 3)
+    ),
+}
+"""What a candidate can be, by its kind."""
 
 BY_EIGHT = 8
 """Candidates that the released code puts through the network together."""
@@ -69,31 +79,29 @@ def bound(backbone: Backbone) -> Applied:
     return apply(backbone, parse(TEMPLATE), OwnCandidates(), objective)
 
 
-def names(applied: Applied) -> list[str]:
-    """All names that the backbone's tokenizer makes 2 to 4 tokens of.
+def possible(applied: Applied, kind: str) -> list[str]:
+    """All candidates of a kind that the backbone's tokenizer makes 2 to 4 tokens of.
 
     Raises:
         UsageError: it makes so of none.
     """
-    every = tuple(
-        f"{first} {last}" for first, last in itertools.product(FIRST.split(), LAST.split())
-    )
-    ids = applied.candidate_ids(Example("names", {"text": "so"}, None, every))
+    every = tuple(CANDIDATES[kind]())
+    ids = applied.candidate_ids(Example(kind, {"text": "so"}, None, every))
     found = [name for name, own in zip(every, ids, strict=True) if len(own) in TOKENS]
     if not found:
-        raise UsageError("this tokenizer makes 2 to 4 tokens of none of the names")
+        raise UsageError(f"this tokenizer makes 2 to 4 tokens of none of the {kind}")
     return found
 
 
-def asked_of(applied: Applied, n: int, candidates: int, words: int) -> list[Ranked]:
+def asked_of(applied: Applied, n: int, kind: str, candidates: int, words: int) -> list[Ranked]:
     """n questions about a text of so many words, each with candidates of its own."""
-    draw, possible = random.Random(0), names(applied)
+    draw, every = random.Random(0), possible(applied, kind)
     examples = [
         Example(
             id=str(number),
             fields={"text": " ".join(draw.choices(FILLER.split(), k=words))},
             target=None,
-            candidates=tuple(draw.sample(possible, k=min(candidates, len(possible)))),
+            candidates=tuple(draw.sample(every, k=min(candidates, len(every)))),
         )
         for number in range(n)
     ]
@@ -188,10 +196,12 @@ def _probabilities(backbone: Backbone, ids: Tensor) -> Tensor:
 WAYS = ("one by one", "by eight", "ours")
 
 
-def compare(backbone: Backbone, examples: int, candidates: int, words: int, rounds: int) -> Values:
+def compare(
+    backbone: Backbone, kind: str, candidates: int, words: int, examples: int, rounds: int
+) -> Values:
     """Seconds of an example, each way in turn, and how far the scores are apart."""
     applied = bound(backbone)
-    asked = asked_of(applied, examples, candidates, words)
+    asked = asked_of(applied, examples, kind, candidates, words)
     scores: dict[str, Scores] = {}
 
     def loop(name: str, way: Callable[[Backbone, Sequence[Ranked]], Scores]) -> None:
@@ -233,18 +243,23 @@ def _apart(one: Scores, other: Scores) -> float:
 
 
 def measure(name: str, arguments: Any, cells: Cells) -> None:
-    """One model, on texts of each length."""
+    """One model, on each kind and number of candidates and each length of text."""
     backbone = open_backbone(name)
-    for words in arguments.words:
-        settings = {
-            "weights": backbone.identity.weights,
-            "examples": arguments.examples,
-            "candidates": arguments.candidates,
-            "rounds": arguments.rounds,
-            "template": TEMPLATE,
+    settings = {
+        "weights": backbone.identity.weights,
+        "examples": arguments.examples,
+        "rounds": arguments.rounds,
+        "template": TEMPLATE,
+    }
+    what = itertools.product(CANDIDATES, arguments.candidates, arguments.words)
+    for kind, candidates, words in what:
+        place = {
+            "model": Path(name).name,
+            "kind": kind,
+            "candidates": candidates,
+            "words": words,
         }
-        given = (arguments.examples, arguments.candidates, words, arguments.rounds)
-        place = {"model": Path(name).name, "words": words}
+        given = (kind, candidates, words, arguments.examples, arguments.rounds)
         cells.measure(place, settings, partial(compare, backbone, *given))
 
 
@@ -252,15 +267,18 @@ def table(cells: Cells) -> str:
     """A row for each model and length of text."""
     head = [
         "model",
+        "candidates",
         "words of a text",
         "tokens of a row",
         *(f"{way}, s an example" for way in WAYS),
     ]
     head += ["one by one / ours", "by eight / ours", "largest difference of log p"]
     rows = []
-    for cell in sorted(cells, key=lambda cell: (cell.place["model"], cell.place["words"])):
-        record = cell.record
-        row = [cell.place["model"], str(cell.place["words"]), f"{record['row']:.0f}"]
+    order = ("model", "kind", "candidates", "words")
+    for cell in sorted(cells, key=lambda cell: [cell.place[name] for name in order]):
+        record, place = cell.record, cell.place
+        row = [place["model"], f"{place['candidates']} {place['kind']}", str(place["words"])]
+        row.append(f"{record['row']:.0f}")
         row += [f"{record[f'{way}, s']:.3f}" for way in WAYS]
         row += [f"{record[f'{way}, ratio']:.1f}×" for way in WAYS[:-1]]
         rows.append([*row, f"{record['difference']:.0e}"])
@@ -273,8 +291,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", nargs="+", default=[], metavar="MODEL")
-    parser.add_argument("--examples", type=int, default=4, help="how many (default 4)")
-    parser.add_argument("--candidates", type=int, default=10, help="of an example (default 10)")
+    parser.add_argument("--examples", type=int, default=2, help="how many (default 2)")
+    parser.add_argument(
+        "--candidates",
+        type=int,
+        nargs="+",
+        default=[10, 30, 100],
+        help="of an example (10, 30, 100)",
+    )
     parser.add_argument("--words", type=int, nargs="+", default=[15, 40], help="of a text (15, 40)")
     parser.add_argument("--rounds", type=int, default=3, help="timed, in turn (default 3)")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
