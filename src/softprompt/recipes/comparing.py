@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from softprompt.recipes.comparison_running import carry_out
 from softprompt.recipes.comparison_watch import Clock
 from softprompt.recipes.measuring import together
 from softprompt.recipes.run_data import RunData, run_task
-from softprompt.recipes.run_folder import RunFolder, write_text, writing
+from softprompt.recipes.run_folder import RunFolder, remove, write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.split_overlaps import split_overlaps
 from softprompt.recipes.watching import Part, Silent, Watcher
@@ -112,17 +111,13 @@ def _claim(folder: Path, settings: CompareSettings, overwrite: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise SettingsError(f"out: {folder} is a file, expected a folder")
     if overwrite:
-        for name in ("cells", "baselines", "overlap"):
-            if (folder / name).is_dir():
-                with writing(folder / name):
-                    shutil.rmtree(folder / name)
+        remove(*(folder / name for name in ("cells", "baselines", "overlap")))
 
 
 def _release(folder: Path) -> None:
     """Leave nothing of a comparison in which nothing was run but its file."""
     if [entry.name for entry in folder.iterdir()] == [COMPARE]:
-        with writing(folder):
-            shutil.rmtree(folder)
+        remove(folder)
 
 
 class _Runner:
@@ -331,9 +326,10 @@ class _Runner:
 
 def _note(cell: Cell) -> str | None:
     """What stands beside the row: its own note, and that its models read texts of the test rows."""
-    read = any(getattr(run.settings, "transductive", False) for run in cell.runs)
-    said = "transductive: unlabelled rows may repeat test rows" if read else None
-    return "; ".join(note for note in (cell.row.note, said) if note) or None
+    said = dict.fromkeys(
+        (cell.row.note, *(run.settings.remark for run in cell.runs if run.settings))
+    )
+    return "; ".join(note for note in said if note) or None
 
 
 def _load(entry: BackboneEntry, settings: CompareSettings) -> Backbone:

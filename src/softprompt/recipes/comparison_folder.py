@@ -5,7 +5,6 @@ Everything here is made anew from the cells each time, so an old report never st
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from softprompt.recipes.comparing import Comparison
@@ -22,7 +21,7 @@ from softprompt.recipes.comparison_tables import (
     write_table,
 )
 from softprompt.recipes.pages import Picture, markdown, page
-from softprompt.recipes.run_folder import write_bytes, write_text, writing
+from softprompt.recipes.run_folder import remove, write_bytes, write_text
 
 
 def leave(comparison: Comparison) -> Sequence[Analysed]:
@@ -37,9 +36,7 @@ def leave(comparison: Comparison) -> Sequence[Analysed]:
     write_table(tidy_rows(comparison.tables), folder, RESULTS)
     write_table(summary_rows(tables), folder, SUMMARY)
     blocks = report(comparison, tables)
-    if (folder / FIGURES).is_dir():
-        with writing(folder / FIGURES):
-            shutil.rmtree(folder / FIGURES)
+    remove(folder / FIGURES)
     for block in blocks:
         if isinstance(block, Picture):
             write_bytes(folder / block.name, block.content)

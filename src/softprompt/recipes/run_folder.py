@@ -105,12 +105,26 @@ class RunFolder:
         if resumed:
             self.check_same(config, data)
         else:
-            self._clear_variants()  # of a sweep that learned nothing
-        write_text(self.path / CONFIG, to_yaml(config))  # first: by it the folder is known
-        write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
+            remove(*self._variants())  # of a sweep that learned nothing
+        self._mark(config, data)
         for name, own in variants.items():
             write_text(self.path / name / CONFIG, to_yaml(own))
         return resumed
+
+    def take(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
+        """Mark the folder with these settings and data, or go on with what has the same.
+
+        Raises:
+            SettingsError: what stands there has others.
+            RunError: the folder cannot be written.
+        """
+        if (self.path / CONFIG).is_file():
+            self.check_same(config, data)
+        self._mark(config, data)
+
+    def _mark(self, config: Mapping[str, Any], data: Mapping[str, str]) -> None:
+        write_text(self.path / CONFIG, to_yaml(config))  # first: by it the folder is known
+        write_text(self.path / DATA, json.dumps(dict(data), indent=2) + "\n")
 
     def release(self) -> None:
         """After a failure before the first checkpoint: leave nothing behind."""
@@ -157,20 +171,8 @@ class RunFolder:
                 f"since. {back}, or give --overwrite or another out=…"
             )
 
-    def _clear_variants(self) -> None:
-        for place in self._variants():
-            with writing(place):
-                shutil.rmtree(place)
-
     def _clear(self) -> None:
-        self._clear_variants()
-        entries = [self.path / name for name in OURS]
-        for entry in [*entries, *self.path.glob("seed-*")]:
-            with writing(entry):
-                if entry.is_dir():
-                    shutil.rmtree(entry)
-                else:
-                    entry.unlink(missing_ok=True)
+        remove(*self._variants(), *(self.path / name for name in OURS), *self.path.glob("seed-*"))
 
 
 @contextmanager
@@ -183,6 +185,20 @@ def writing(path: Path) -> Iterator[None]:
             f"{path}: cannot be written: {error.strerror or error}; make room (or the folder "
             "writable) and run the same command again"
         ) from error
+
+
+def remove(*paths: Path) -> None:
+    """Files, and folders with all that is in them; what is not there is passed over.
+
+    Raises:
+        RunError: the system refused.
+    """
+    for path in paths:
+        with writing(path):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

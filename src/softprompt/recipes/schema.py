@@ -258,6 +258,11 @@ class RunSettings(Settings):
             raise ValueError("expected different whole numbers from 0 to 2**32 − 1")
         return value
 
+    @property
+    def remark(self) -> str | None:
+        """What must stand beside every score; None: nothing."""
+        return None
+
     def resolved(self) -> dict[str, Any]:
         """All settings as a run file has them, defaults written out."""
         values = self.model_dump(mode="json")

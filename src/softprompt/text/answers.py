@@ -225,22 +225,18 @@ class Poles:
         Raises:
             SettingsError: no bounds, not two words, or names that do not say which is which.
         """
-        flat = {
-            end: own_words[0]
-            for end, given in (words or {}).items()
-            if len(own_words := [given] if isinstance(given, str) else given) == 1
-        }
-        if len(flat) != 2 or len(words or {}) != 2 or bounds is None:
+        given = {end: (w,) if isinstance(w, str) else tuple(w) for end, w in (words or {}).items()}
+        if [len(of_end) for of_end in given.values()] != [1, 1] or bounds is None:
             raise SettingsError(
                 "a number is predicted: it needs bounds, and two words, {lower: …, upper: …}"
             )
-        ends = next((ends for ends in (POLES, tuple(own)) if set(ends) == set(flat)), None)
+        ends = next((ends for ends in (POLES, tuple(own)) if set(ends) == set(given)), None)
         if ends is None:
             raise SettingsError(
                 "words: expected those of the two ends of a number, {lower: …, upper: …}, found "
-                + " and ".join(f"'{name}'" for name in flat)
+                + " and ".join(f"'{name}'" for name in given)
             )
-        lower, upper = (flat[end] for end in ends)
+        lower, upper = (given[end][0] for end in ends)
         return cls((lower, upper), bounds)
 
     def labels(self, candidates: tuple[str, ...] | None) -> tuple[str, ...]:

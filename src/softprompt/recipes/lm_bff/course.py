@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,7 +35,7 @@ from softprompt.recipes.pet.members import stays
 from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData
-from softprompt.recipes.run_folder import DONE, PROMPT, RunFolder, write_text, writing
+from softprompt.recipes.run_folder import DONE, PROMPT, RunFolder, remove, write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import seen_task
 from softprompt.recipes.search.candidates import CANDIDATES, read_candidates
@@ -108,7 +107,7 @@ class Course:
         members = found[-1].ranked[: settings.ensemble] if settings.ensemble else []
         together = self._together(members)
         if not stays(settings.method) and not settings.training.keep_weights:
-            _remove(list(self.place.glob(f"*-*/{FITS}/*/{PROMPT}")))
+            remove(*self.place.glob(f"*-*/{FITS}/*/{PROMPT}"))
         fitted = self._fitted(template, words)
         return SeedOutcome(
             self.seed, self.place, template, words, found, fitted, together, len(members)
@@ -167,7 +166,7 @@ class Course:
                 self.told.warning(f"{stage}: {warning}")
             train(run, Part(self.told, stage), prepared=prepared)
             self.pace.done(fit_rows(self.settings))
-        _remove([*place.glob("checkpoints"), *place.glob("*=*/seed-*/checkpoints")])
+        remove(*place.glob("checkpoints"), *place.glob("*=*/seed-*/checkpoints"))
         fitted = read_fit(place, self.seed)
         write_text(self.place / BEST, _best(run, fitted))
         return fitted
@@ -255,12 +254,6 @@ def fit_rows(settings: LmBffSettings) -> float:
     """The same of the final fit, all variants of its sweep."""
     count = math.prod(map(len, settings.sweep.values()))
     return count * settings.training.steps * settings.training.batch_size
-
-
-def _remove(folders: Sequence[Path]) -> None:
-    for path in folders:
-        with writing(path):
-            shutil.rmtree(path)
 
 
 def _best(run: RunSettings, fitted: Fitted) -> str:

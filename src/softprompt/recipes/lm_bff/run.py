@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import time
 import warnings
 from pathlib import Path
@@ -35,13 +34,12 @@ from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.prepare import prepare, with_demonstrations
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
-from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, write_text, writing
+from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
 from softprompt.recipes.search.folder import BEST
 from softprompt.recipes.search.templates.lists import read_templates
 from softprompt.recipes.search.words.classes import classes_of
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.watching import Fact, Silent, Watcher
-from softprompt.settings import to_yaml
 from softprompt.tuning.run import versions
 
 _OURS = (FIT, ENSEMBLE, BEST, REPORT, DONE, DATA, SESSIONS, CONFIG)
@@ -164,18 +162,13 @@ def _claim(
 ) -> None:
     if overwrite:
         _clear(folder.path)
-    if (folder.path / CONFIG).is_file():
-        folder.check_same(settings.resolved(), data)
-    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))  # by it the folder is known
-    write_text(folder.path / DATA, json.dumps(data, indent=2) + "\n")
+    folder.take(settings.resolved(), data)
 
 
 def _clear(home: Path) -> None:
     """Remove what a recipe left, and nothing else."""
     searches = [path for path in home.glob("*-*") if path.name.split("-")[0].isdecimal()]
-    for entry in (*home.glob("seed-*"), *searches, *(home / name for name in _OURS)):
-        with writing(entry):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+    remove(*home.glob("seed-*"), *searches, *(home / name for name in _OURS))
 
 
 def _release(folder: RunFolder) -> None:

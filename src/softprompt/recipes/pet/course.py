@@ -193,12 +193,7 @@ class Course:
                 )
             )
         short = sum(one.exhausted for one in found)
-        none = {
-            label
-            for one in found
-            for label, wanted_, there in zip(labels, one.wanted, one.found, strict=True)
-            if wanted_ and not there
-        }
+        none = {labels[label] for one in found for label in one.absent}
         if none:
             self._say(
                 f"generation {number}: to some models no row of the pool looked like "

@@ -41,6 +41,12 @@ class Picked:
         """Whether the pool had too few rows of a label, so that some stand twice."""
         return any(there < asked for there, asked in zip(self.found, self.wanted, strict=True))
 
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Labels that were asked for and that no row of the pool looked like."""
+        asked = enumerate(zip(self.found, self.wanted, strict=True))
+        return tuple(label for label, (there, wanted) in asked if wanted and not there)
+
 
 def n_generations(labelled: int, growth: float, first: int = 10, largest: int = LARGEST) -> int:
     """k = ⌈log_d(1000 / |T|)⌉: 3 for 10 rows, 2 for 50 or 100; without labelled rows 4, of 10, 50, 250 and

@@ -8,7 +8,6 @@ Interrupted at any moment, the same call goes on: fits from their checkpoint, sc
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from softprompt.recipes.pet.settings import Cloze, PetSettings
 from softprompt.recipes.pet.texts import write_texts
 from softprompt.recipes.prepare import prepare, run_answers
 from softprompt.recipes.run_data import RunData
-from softprompt.recipes.run_folder import PROMPT, RunFolder, write_text, writing
+from softprompt.recipes.run_folder import PROMPT, RunFolder, remove, write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Watcher
@@ -264,8 +263,4 @@ def stays(method: Method) -> bool:
 
 def _drop(member: Member, keep: bool) -> None:
     """Remove what only training, and what no recipe, needs any more."""
-    for name in ("checkpoints",) if keep else ("checkpoints", PROMPT):
-        folder = member.place / name
-        if folder.is_dir():
-            with writing(folder):
-                shutil.rmtree(folder)
+    remove(*(member.place / name for name in ("checkpoints", *(() if keep else (PROMPT,)))))

@@ -95,8 +95,8 @@ def score_grid(run: RecipeRun) -> Grid:
     n = {split: first.products[ENSEMBLE].n[split] for split in splits}
     sizes = ", ".join(f"{split} {count:,} rows" for split, count in n.items())
     said = f"{len(run.seeds)} seed{'s' * (len(run.seeds) > 1)}, mean ± sd; {sizes}"
-    if run.pool is not None and run.pool.transductive:
-        said += "; transductive: unlabelled rows may repeat test rows"
+    if run.pool is not None and run.settings.remark:
+        said += f"; {run.settings.remark}"
     return Grid(head, rows, said)
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,9 +32,8 @@ from softprompt.recipes.pet.settings import ENSEMBLE, PRODUCTS, Cloze, PetSettin
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
-from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, write_text, writing
+from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
 from softprompt.recipes.watching import Fact, Silent, Watcher
-from softprompt.settings import to_yaml
 from softprompt.tuning.run import versions
 
 POOL = "pool"
@@ -166,20 +164,13 @@ def _claim(folder: RunFolder, settings: PetSettings, task: Task, overwrite: bool
     data = {s: task.content_hash(s) for s in task.split_names if s != "unlabelled"}
     if overwrite:
         _clear(folder.path)
-    if (folder.path / CONFIG).is_file():
-        folder.check_same(settings.resolved(), data)
-    write_text(folder.path / CONFIG, to_yaml(settings.resolved()))  # by it the folder is known
-    write_text(folder.path / DATA, json.dumps(data, indent=2) + "\n")
+    folder.take(settings.resolved(), data)
 
 
 def _clear(home: Path) -> None:
     """Remove what a recipe left, and the folder if nothing else is in it."""
-    for entry in (home / name for name in _OURS):
-        with writing(entry):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
-    for inner in (*home.glob("generation-*"), *home.glob("seed-*")):
-        with writing(inner):
-            shutil.rmtree(inner)
+    ours = (home / name for name in _OURS)
+    remove(*ours, *home.glob("generation-*"), *home.glob("seed-*"))
     with contextlib.suppress(OSError):
         home.rmdir()
 

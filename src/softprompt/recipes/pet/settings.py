@@ -115,6 +115,10 @@ class PetSettings(RunSettings):
         default=0, ge=0, description="rows of train that become dev; nothing is chosen by default"
     )
 
+    @property
+    def remark(self) -> str | None:
+        return "transductive: unlabelled rows may repeat test rows" if self.transductive else None
+
     @model_validator(mode="before")
     @classmethod
     def _fixed_steps(cls, values: Any) -> Any:

@@ -9,7 +9,6 @@ Knows candidates, not how they were found.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from softprompt.recipes.pet.pace import Pace
 from softprompt.recipes.prepare import prepare, run_answers
 from softprompt.recipes.run_data import RunData
 from softprompt.recipes.run_file import CONFIG
-from softprompt.recipes.run_folder import DONE, FIT, PROMPT, RunFolder, write_text, writing
+from softprompt.recipes.run_folder import DONE, FIT, PROMPT, RunFolder, remove, write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import seen_task
 from softprompt.recipes.search.candidates import Candidate, titles
@@ -241,9 +240,7 @@ def _fit(
 
 def _remove(place: Path, names: Sequence[str], several: bool) -> None:
     homes = [place, *place.glob("seed-*")] if several else [place]
-    for entry in (home / name for home in homes for name in names):
-        with writing(entry):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+    remove(*(home / name for home in homes for name in names))
 
 
 # --- the best ---------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.run_file import completed, differing
-from softprompt.recipes.run_folder import DATA, DONE, REPORT, write_text, writing
+from softprompt.recipes.run_folder import DATA, DONE, REPORT, remove, write_text
 from softprompt.recipes.search.candidates import CANDIDATES
 from softprompt.settings import read_yaml, to_yaml
 
@@ -122,7 +121,5 @@ class SearchFolder:
             )
 
     def _clear(self) -> None:
-        for name in (FITS, WORK, CANDIDATES, BEST, REPORT, DONE, DATA, SEARCH):
-            entry = self.path / name
-            with writing(entry):
-                shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
+        names = (FITS, WORK, CANDIDATES, BEST, REPORT, DONE, DATA, SEARCH)
+        remove(*(self.path / name for name in names))
