@@ -11,18 +11,14 @@ Scores in per cent, mean ± sd over seeds, or with their 95 % intervals. A figur
 from __future__ import annotations
 
 import argparse
-import csv
-import shutil
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.cells import PLUS_MINUS, markdown
 from benchmarks.command import RESULTS
-
-KEPT = ("results.csv", "table.csv")
-Line = Mapping[str, str]
+from benchmarks.kept import KEPT, Line, keep
 
 
 def pivot(lines: Sequence[Line], intervals: bool = False, corner: str = "") -> str:
@@ -128,6 +124,9 @@ def main(given: Sequence[str] | None = None) -> int:
         "--metrics", nargs="+", help="a table of each; else one of each task's first"
     )
     parser.add_argument("--intervals", action="store_true", help="in place of ± sd")
+    parser.add_argument(
+        "--join", action="store_true", help="beside the seeds and rows that are kept already"
+    )
     options = parser.parse_args(given)
     missing = [name for name in KEPT if not (options.run / name).is_file()]
     if missing:
@@ -137,10 +136,7 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         return 2
     home = options.results / options.run.resolve().name
-    home.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copyfile(options.run / name, home / name)
-    results, lines = (read_lines(home / name) for name in KEPT)
+    results, lines = keep(options.run, home, options.join)
     tables = []
     for metric in options.metrics or [None]:
         own = measured_by(lines, results, metric)
@@ -149,12 +145,6 @@ def main(given: Sequence[str] | None = None) -> int:
     (home / "table.md").write_text("\n".join(tables), encoding="utf-8")
     print(home / "table.md")
     return 0
-
-
-def read_lines(path: Path) -> list[Line]:
-    """The rows of a csv file of a comparison."""
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 if __name__ == "__main__":

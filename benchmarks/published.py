@@ -7,14 +7,13 @@ The second argument names a file of benchmarks/papers/: task to row to figure. S
 *population* standard deviation over the seeds, as LM-BFF reports it; 95 % intervals over splits, seeds and rows; the
 mean of dev − test of what dev chose; of how many fits of a search the best dev score was, seed by seed. A figure in
 brackets cannot be told from the majority class. Written to benchmarks/results/RUN's name/published.md, beside the
-comparison's results.csv and table.csv.
+comparison's results.csv and table.csv, and searches.csv with the ties.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.cells import markdown
 from benchmarks.command import RESULTS
-from benchmarks.compared import KEPT, Line, read_lines
+from benchmarks.kept import KEPT, ROW, Line, keep, over, read_lines, write_lines
 from softprompt.errors import UsageError
 from softprompt.recipes.compare_file import COMPARE, read_compare
 from softprompt.recipes.comparison_plan import plan
@@ -31,17 +30,19 @@ from softprompt.settings import read_yaml
 FIGURES = Path(__file__).parent / "papers"
 NONE = "–"
 Figures = Mapping[str, Mapping[str, float]]
-Ties = Mapping[tuple[str, str], Sequence[str]]
+SEARCHES = "searches.csv"
 
 
-def beside(lines: Sequence[Line], results: Sequence[Line], figures: Figures, ties: Ties) -> str:
+def beside(
+    lines: Sequence[Line], results: Sequence[Line], figures: Figures, searches: Sequence[Line]
+) -> str:
     """A table for each task, in Markdown.
 
     Args:
         lines: of table.csv.
         results: of results.csv, one for each fit and set.
         figures: task to row to what the paper reports.
-        ties: task and row to how many fits of a search had the best dev score, one for each seed.
+        searches: as of `searched`.
     """
     tables = []
     for task in dict.fromkeys(line["task"] for line in lines):
@@ -61,28 +62,35 @@ def beside(lines: Sequence[Line], results: Sequence[Line], figures: Figures, tie
                     score if told or score == NONE else f"({score})",
                     _interval(line),
                     _gap(results, line),
-                    ", ".join(ties.get((task, row), ())) or NONE,
+                    _ties(searches, line),
                 ]
             )
         tables.append(markdown(head, rows))
     return "\n".join(tables)
 
 
-def searched_ties(run: Path) -> dict[tuple[str, str], list[str]]:
-    """How many fits of each search had the best dev score: `3 of 10`, one for each seed.
+def searched(run: Path) -> list[Line]:
+    """How many of a search's fits had the best dev score: a line for each seed and search.
 
     Args:
         run: folder of a comparison.
     """
-    found: dict[tuple[str, str], list[str]] = {}
+    found: list[Line] = []
     for cell in plan(read_compare(run / COMPARE)).cells:
+        row = dict(zip(ROW, (cell.backbone, cell.task, cell.row.label), strict=True))
         for one in cell.runs:
             for path in sorted(one.folder.glob("[0-9]*-*/done.json")):
                 done = json.loads(path.read_text(encoding="utf-8"))
                 if "tied" in done:
-                    said = f"{done['tied']} of {len(done['ranked'])}"
-                    found.setdefault((cell.task, cell.row.label), []).append(said)
+                    own = {"data_split": str(one.split), "search": path.parent.name}
+                    counts = {"tied": str(done["tied"]), "fits": str(len(done["ranked"]))}
+                    found.append({**row, **own, **counts})
     return found
+
+
+def _ties(searches: Sequence[Line], line: Line) -> str:
+    own = (one for one in searches if all(one[key] == line[key] for key in ROW))
+    return ", ".join(f"{one['tied']} of {one['fits']}" for one in own) or NONE
 
 
 def _values(results: Sequence[Line], line: Line, name: str = "test") -> list[float]:
@@ -119,6 +127,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="folder of a comparison")
     parser.add_argument("figures", choices=sorted(path.stem for path in FIGURES.glob("*.yaml")))
     parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--join", action="store_true", help="beside the seeds and rows that are kept already"
+    )
     options = parser.parse_args(given)
     missing = [name for name in (*KEPT, COMPARE) if not (options.run / name).is_file()]
     if missing:
@@ -128,17 +139,18 @@ def main(given: Sequence[str] | None = None) -> int:
         )
         return 2
     home = options.results / options.run.resolve().name
-    home.mkdir(parents=True, exist_ok=True)
-    for name in KEPT:
-        shutil.copyfile(options.run / name, home / name)
     try:
-        ties = searched_ties(options.run)
+        searches = searched(options.run)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    results, lines = (read_lines(home / name) for name in KEPT)
+    results, lines = keep(options.run, home, options.join)
+    if options.join and (home / SEARCHES).is_file():
+        searches = over(read_lines(home / SEARCHES), searches, (*ROW, "data_split", "search"))
+    if searches:
+        write_lines(home / SEARCHES, searches)
     figures = read_yaml(FIGURES / f"{options.figures}.yaml")
-    (home / "published.md").write_text(beside(lines, results, figures, ties), encoding="utf-8")
+    (home / "published.md").write_text(beside(lines, results, figures, searches), encoding="utf-8")
     print(home / "published.md")
     return 0
 

@@ -15,7 +15,7 @@ from softprompt.settings import read_yaml
 
 
 def line(row: str, **changes: Any) -> dict[str, str]:
-    values = {"task": "SST-2", "row": row, "metric": "accuracy", "set": "test"}
+    values = {"backbone": "b", "task": "SST-2", "row": row, "metric": "accuracy", "set": "test"}
     values |= {"low": "0.55", "high": "0.65", "above_majority": "True", "selection": "dev"}
     return {**values, **changes}
 
@@ -32,8 +32,11 @@ def test_a_row_stands_beside_what_the_paper_reports() -> None:
         *scored("prompt", "dev", 0.7, 0.9),
         *scored("words", "test", 0.6),
     ]
-    ties = {("SST-2", "words"): ["3 of 10", "1 of 10"]}
-    table = beside(lines, results, {"SST-2": {"prompt": 92.7}}, ties).splitlines()
+    searches = [
+        {"backbone": "b", "task": "SST-2", "row": "words", "tied": tied, "fits": "10"}
+        for tied in "31"
+    ]
+    table = beside(lines, results, {"SST-2": {"prompt": 92.7}}, searches).splitlines()
     assert table[0] == "| SST-2 | published | accuracy | 95 % interval | dev − test | tied on dev |"
     assert table[2] == "| prompt | 92.7 | 60.0 ± 10.0 | 55 to 65 | +20.0 | – |"
     assert table[3] == "| words | – | (60.0) | 55 to 65 | – | 3 of 10, 1 of 10 |"
