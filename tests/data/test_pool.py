@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from softprompt.data.examples import Example
 from softprompt.data.overlap import overlap
-from softprompt.data.pool import Pool, read_pool, row_key, write_pool
+from softprompt.data.pool import Pool, read_pool, write_pool
 from softprompt.data.sampling import permutation
+from softprompt.data.sieve import row_key
 from softprompt.errors import DataError, RunError, UsageError
 
 

@@ -13,6 +13,7 @@ from softprompt.recipes.comparing import Comparison, compare
 from softprompt.recipes.comparison_folder import leave
 from softprompt.recipes.comparison_plan import plan
 from softprompt.recipes.comparison_results import Result
+from softprompt.recipes.pet import members
 from softprompt.settings import to_yaml
 from tests.small_runs import BAD, GOOD, write_reviews
 
@@ -135,3 +136,21 @@ def test_an_entry_with_a_mistake_is_refused(
 ):
     with pytest.raises(SettingsError, match=message):
         plan(settings(here, bert, methods=[entry]))
+
+
+def test_a_recipe_that_was_stopped_is_not_gone_on_with_by_other_settings(
+    here: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(members, "_score", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compare(settings(here, bert, seeds=[0]))
+    longer = {**PET, "training": {**SHORT, "steps": 3}}
+    methods = [longer, {"name": "full_tuning", "label": "supervised", "training": SHORT}]
+    with pytest.raises(SettingsError, match=r"holds an unfinished run .*training\.steps"):
+        compare(settings(here, bert, seeds=[0], methods=methods))
+    assert not list((here / "compared").rglob("supervised*/**/done.json"))
+    assert found(compare(settings(here, bert, seeds=[0])), "PET (ensemble)").tested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 
 from softprompt.data.examples import Example
 from softprompt.errors import SettingsError
-from softprompt.recipes.pet import members, products
-from softprompt.recipes.pet.generations import n_generations
+from softprompt.recipes.pet import course, members, products
+from softprompt.recipes.pet.generations import Picked, n_generations
 from softprompt.recipes.pet.products import product_run
 from softprompt.recipes.pet.run import run_recipe
+from softprompt.recipes.pet.scores import Shards, write_scores
 from softprompt.recipes.pet.votes import combined
 from softprompt.recipes.recipes import KNOWN
 from tests.recipes.test_pet import Told, recipe
@@ -129,3 +131,78 @@ def test_transductive_scores_are_marked_where_they_stand(here: Path, bert: Path)
     given = recipe(here, bert, unlabelled=repeated(here), distil=[], transductive=True)
     carried = KNOWN["pet"].run(given)
     assert "transductive" in (carried.grid.caption or "")
+
+
+def test_what_an_ordinary_run_warns_of_a_recipe_does_too(here: Path, bert: Path):
+    told = Told()
+    same = {"positive": "great", "negative": "great"}
+    run_recipe(recipe(here, bert, words=same, render={"limit": 8}), told)
+    report = (here / "run" / "report.md").read_text("utf-8")
+    for said in ("collides with the word of", "6 of 6 training examples do not fit"):
+        assert any(said in line for line in told.warnings)
+        assert said in report
+    assert not any("no dev split" in line for line in told.warnings)  # nothing is chosen, by design
+    fit = json.loads((here / "run" / "ensemble" / "fit.json").read_text("utf-8"))
+    assert fit["cut"] == {"test": 20}
+
+
+def test_without_dev_rows_nothing_was_chosen(here: Path, bert: Path):
+    training = {"steps": 2, "batch_size": 4, "keep": "best"}
+    run_recipe(recipe(here, bert, training=training, distil=[]))
+    assert "selection: none; the last step" in (here / "run" / "report.md").read_text("utf-8")
+    run_recipe(recipe(here, bert, training=training, distil=[], dev_size=4, out="chosen"))
+    assert "selection: dev; dev chose" in (here / "chosen" / "report.md").read_text("utf-8")
+
+
+def test_the_first_patterns_of_a_file_are_taken_too(here: Path, bert: Path):
+    run = run_recipe(recipe(here, bert, n_patterns=1, distil=[]))
+    assert [one.template for one in run.seeds[0].clozes] == ["{review} It was {mask}."]
+
+
+@pytest.mark.parametrize("given", ["{review} {mask}", {"template": "{review} {mask}"}])
+def test_patterns_are_a_list(here: Path, bert: Path, given: Any):
+    with pytest.raises(SettingsError, match="'patterns': expected a list of templates"):
+        recipe(here, bert, patterns=given)
+
+
+def test_a_product_must_learn_something(here: Path, bert: Path):
+    with pytest.raises(SettingsError, match=r"distil, prompt_design: .*learns nothing"):
+        run_recipe(recipe(here, bert, distil=[{"method": "prompt_design"}]))
+    assert not (here / "run").exists()
+
+
+def test_a_products_wrong_key_is_told_by_its_place_before_a_model_is_loaded(here: Path, bert: Path):
+    told = Told()
+    wrong = [{"method": "prompt_tuning", "training": {"step": 3}}]
+    with pytest.raises(SettingsError, match=r"^distil, prompt_tuning: training: unknown key"):
+        run_recipe(recipe(here, bert, distil=wrong), told)
+    assert not any("loading" in note for note in told.notes)
+
+
+def test_a_finished_product_keeps_no_checkpoints(here: Path, bert: Path):
+    run_recipe(recipe(here, bert))
+    assert list((here / "run" / "products").rglob("prompt.json"))
+    assert not list((here / "run").rglob("checkpoints"))
+
+
+def test_models_without_a_label_are_told_by_their_number(
+    here: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def one_label(*_: Any, **__: Any) -> Picked:
+        return Picked((0, 1), (0, 0), (2, 2), (2, 0))
+
+    monkeypatch.setattr(course, "pick", one_label)
+    told = Told()
+    run_recipe(recipe(here, bert, recipe="ipet", distil=[], generations=1, growth=1.5), told)
+    said = [line for line in told.warnings if "generation 1" in line]
+    assert len(said) == 1  # and nothing of repeated rows
+    assert "to 2 of 2 models no row of the pool looked like 'positive'" in said[0]
+
+
+def test_rows_of_scores_are_read_shard_by_shard(tmp_path: Path):
+    shards = Shards(tmp_path)
+    whole = np.arange(14, dtype=np.float32).reshape(7, 2)
+    for number, (first, last) in enumerate([(0, 3), (3, 6), (6, 7)]):
+        write_scores(shards.at(number), whole[first:last])
+    for chosen in ([0, 2, 3, 6], [4], list(range(7)), []):
+        assert shards.rows(chosen).tolist() == whole[chosen].tolist()

@@ -120,7 +120,8 @@ def test_a_label_that_no_row_has_gives_none():
     found = pick([scores((0.8, 0.2))], [1.0], [1, 2], np.random.default_rng(0))
     assert found.rows == (0,)
     assert found.found == (1, 0)
-    assert found.exhausted
+    assert found.absent == (1,)
+    assert not found.exhausted  # nothing was repeated
 
 
 def test_zero_shot_draws_from_the_likeliest_rows_of_each_label():

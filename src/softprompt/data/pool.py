@@ -1,8 +1,7 @@
 """A pool of unlabelled rows on disk: made once, read in shards, never whole in memory.
 
 Rows that repeat a labelled row are left out when the pool is made, and so are rows that repeat one
-another; both are counted. Two rows repeat one another if every field has the same letters and
-digits in a row, as "equal" is in `overlap.py`.
+another (`sieve.py`); both are counted.
 
     pool.json           what is in it; written last, so a folder without it is begun anew
     rows-00000.jsonl    the rows, one a line, without targets
@@ -16,22 +15,21 @@ import contextlib
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
 
 from softprompt.data.examples import Example
-from softprompt.data.normalising import normalised_words
 from softprompt.data.sampling import draw
+from softprompt.data.sieve import Sieve
 from softprompt.errors import DataError, RunError, UsageError
 
 RECORD = "pool.json"
 SHARD_ROWS = 5_000
-SEEN = ("dev", "test")
-"""Splits whose rows stay in a transductive pool: their texts are read, their labels are not."""
+LEARNED = "train"
+"""The split whose rows leave even a transductive pool: their labels are known."""
 _SPILL = "rows.partial"
 _VERSION = 1
 
@@ -60,12 +58,13 @@ class Pool:
         files: its shards in order.
         left_out: by split, how many rows were left out because they repeat one of its rows; a row
             that repeats rows of several splits counts for the first of them.
-        stayed: the same of rows that stayed although they repeat one (dev and test, transductive).
+        stayed: the same of rows that stayed although they repeat one (transductive).
         doubles: how many rows repeat an earlier row of the pool, and were left out.
         undrawn: how many rows were left out because there is a limit.
-        transductive: whether rows of dev and test could stay.
+        transductive: whether rows of evaluation splits could stay.
         limit, seed: what it was drawn with.
         content_hash: 16 hex digits that change with any row and their order.
+        source_hash: the same of all rows that it was made of; empty of an earlier version's pool.
     """
 
     folder: Path
@@ -78,9 +77,14 @@ class Pool:
     limit: int | None = None
     seed: int = 0
     content_hash: str = ""
+    source_hash: str = ""
 
     def __len__(self) -> int:
         return sum(shard.rows for shard in self.files)
+
+    def moved(self, folder: Path) -> Pool:
+        """The same pool in another place."""
+        return replace(self, folder=folder)
 
     def shards(self) -> Iterator[list[Example]]:
         """The rows, one shard at a time.
@@ -160,8 +164,8 @@ def write_pool(
             that has to go goes, whatever else it repeats.
         limit: at most so many, every set of them as likely, fewer a part of more; None keeps all.
         seed: of the limit.
-        transductive: rows that repeat one of dev or test stay (and are counted): the texts that are
-            predicted are then learned from, which a report must say.
+        transductive: rows that repeat one of a split other than train stay (and are counted): the texts
+            that are predicted are then learned from, which a report must say.
         shard_rows: rows of a file.
     Raises:
         UsageError: limit or shard_rows below 1.
@@ -173,10 +177,11 @@ def write_pool(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _clear(folder)
-        sieve = _Sieve(against, SEEN if transductive else ())
+        staying = [name for name in against if name != LEARNED] if transductive else []
+        sieve, source = Sieve(against, staying), _Hashed(rows)
         spill = folder / _SPILL
         with spill.open("wb") as file:
-            for row in sieve.kept(rows):
+            for row in sieve.kept(source):
                 file.write(_line(row))
         drawn = _drawn(sieve.n_kept, limit, seed)
         with spill.open("rb") as file:
@@ -193,6 +198,7 @@ def write_pool(
             limit=limit,
             seed=seed,
             content_hash=content_hash,
+            source_hash=source.hexdigest(),
         )
         _write_record(pool)
     except OSError as error:
@@ -220,62 +226,27 @@ def read_pool(folder: Path) -> Pool | None:
         raise DataError(message, file=str(path)) from None
 
 
-def row_key(row: Example) -> bytes | None:
-    """What two rows share that repeat one another: the letters and digits of each field.
-
-    None for a row without any: it repeats nothing.
-    """
-    fields = [row.fields[name] for name in sorted(row.fields)]
-    texts = [value if isinstance(value, str) else " ".join(value) for value in fields]
-    keys = ["".join(normalised_words(text)) for text in texts]
-    if not any(keys):
-        return None
-    text = "\0".join(keys)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def source_hash(rows: Iterable[Example]) -> str:
+    """16 hex digits that change with any row of a stream and their order; reads it, holds none."""
+    source = _Hashed(rows)
+    for _ in source:
+        pass
+    return source.hexdigest()
 
 
-class _Sieve:
-    """Passes the rows on that repeat nothing, and counts the others.
+class _Hashed:
+    """Passes rows on, and has the hash of those that were."""
 
-    Args:
-        against: split to labelled rows.
-        staying: splits whose repeats pass all the same.
-    """
+    def __init__(self, rows: Iterable[Example]):
+        self._rows, self._hash = rows, hashlib.sha256()
 
-    def __init__(self, against: Mapping[str, Sequence[Example]], staying: Sequence[str]):
-        self.left_out: Counter[str] = Counter()
-        self.stayed: Counter[str] = Counter()
-        self.doubles = self.n_kept = 0
-        self._staying = staying
-        self._labelled: dict[bytes, str] = {}
-        # What must go is looked for first: a row of both train and test goes in any case.
-        for split in sorted(against, key=lambda name: name in staying):
-            for row in against[split]:
-                key = row_key(row)
-                if key is not None:
-                    self._labelled.setdefault(key, split)
-        self._before: set[bytes] = set()
+    def __iter__(self) -> Iterator[Example]:
+        for row in self._rows:
+            self._hash.update(_line(row))
+            yield row
 
-    def kept(self, rows: Iterable[Example]) -> Iterator[Example]:
-        for row in rows:
-            if self._passes(row_key(row)):
-                self.n_kept += 1
-                yield row
-
-    def _passes(self, key: bytes | None) -> bool:
-        if key is None:
-            return True
-        split = self._labelled.get(key)
-        if split is not None and split not in self._staying:
-            self.left_out[split] += 1
-            return False
-        if key in self._before:
-            self.doubles += 1
-            return False
-        self._before.add(key)
-        if split is not None:
-            self.stayed[split] += 1
-        return True
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()[:16]
 
 
 def _drawn(n_rows: int, limit: int | None, seed: int) -> frozenset[int] | None:

@@ -162,6 +162,10 @@ class Task:
         made = {name: Split.of(rows) for name, rows in splits.items()}
         return replace(self, splits={**self.splits, **made})
 
+    def without_split(self, name: str) -> Task:
+        """The same task without this split, whether it had one or not."""
+        return replace(self, splits={n: own for n, own in self.splits.items() if n != name})
+
     def with_dev_from_train(
         self,
         size: int | None = None,

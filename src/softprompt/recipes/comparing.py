@@ -23,7 +23,7 @@ from softprompt.recipes.compare_file import COMPARE, BackboneEntry, CompareSetti
 from softprompt.recipes.comparison_baselines import baseline
 from softprompt.recipes.comparison_plan import Cell, CellRun, Plan, plan
 from softprompt.recipes.comparison_results import Result, complete, read_run_folder
-from softprompt.recipes.comparison_running import carry_out
+from softprompt.recipes.comparison_running import carry_out, stands
 from softprompt.recipes.comparison_watch import Clock
 from softprompt.recipes.measuring import together
 from softprompt.recipes.run_data import RunData, run_task
@@ -141,9 +141,9 @@ class _Runner:
                 raise SettingsError(f"task '{label}': {loaded[0]}")
         for cell in self._plan.cells:
             for run in cell.runs:
-                folder = RunFolder(run.folder)
-                if run.settings is not None and (folder.finished or folder.begun):
-                    folder.check_same(run.settings.resolved(), self._hashed(run.settings))
+                if run.settings is not None and stands(run):
+                    hashes = self._hashed(run.settings)
+                    RunFolder(run.folder).check_same(run.settings.resolved(), hashes)
         write_text(self._folder / COMPARE, to_yaml(resolved(self._settings)))
 
     def _read(self, settings: RunSettings) -> RunData | str:

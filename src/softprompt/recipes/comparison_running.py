@@ -15,6 +15,7 @@ from softprompt.recipes.measuring import COSTS, Costs, measured, session, sessio
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.recipes import Recipe, recipe_of
 from softprompt.recipes.run_data import RunData
+from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import RunFolder
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
@@ -36,6 +37,14 @@ def carry_out(cell: Cell, run: CellRun, backbone: Backbone, data: RunData, told:
     else:
         costs = _method(settings, run, backbone, data, told)
     write_costs(run.place / COSTS, costs)
+
+
+def stands(run: CellRun) -> bool:
+    """Whether something stands in a run's folder that is gone on with; what a recipe has made lies deeper
+    than a run's."""
+    folder = RunFolder(run.folder)
+    recipe = run.settings is not None and recipe_of(run.settings) is not None
+    return folder.finished or folder.begun or (recipe and (folder.path / CONFIG).is_file())
 
 
 def _method(

@@ -73,7 +73,8 @@ class Prepared:
         backbone: loaded.
         variants: those of the sweep, or the run itself.
         notes: what was decided on the way (a dev split out of train, …).
-        warnings: what a user should know before training.
+        of_data: what a user should know of words and rows before training.
+        of_dev: the same of what dev chooses.
         shifted: splits of the task that are the test sets of others.
     """
 
@@ -82,8 +83,14 @@ class Prepared:
     backbone: Backbone
     variants: tuple[Bound, ...]
     notes: tuple[str, ...]
-    warnings: tuple[str, ...]
+    of_data: tuple[str, ...]
+    of_dev: tuple[str, ...]
     shifted: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """All that a user should know before training."""
+        return self.of_data + self.of_dev
 
     @property
     def first(self) -> Bound:
@@ -130,7 +137,7 @@ def prepare(
     for variant in every:
         with _named(variant):
             bound.append(_bound(variant, task, backbone, looks))
-    warnings = [
+    of_data = [
         f"label word '{word.word}' of {word.label}: {warning}"
         for one in bound
         for word in one.words
@@ -138,22 +145,24 @@ def prepare(
     ]
     cut, looked = max((one.cut for one in bound), key=lambda pair: pair[0])
     if cut:
-        warnings.append(f"{cut} of {looked} training examples do not fit and lose tokens")
-    if n_dev == 0:
-        warnings.append("no dev split: the last step is kept, and nothing tells whether it is good")
-    elif n_dev < FEW_DEV:
-        chosen = "which step and which variant are" if settings.sweep else "which step is"
-        warnings.append(f"dev has {n_dev} rows only: {chosen} the best is mostly chance")
+        of_data.append(f"{cut} of {looked} training examples do not fit and lose tokens")
     if data.skipped.count:
         first = data.skipped.messages[0]
-        warnings.append(f"{data.skipped.count} bad rows were passed over; the first: {first}")
+        of_data.append(f"{data.skipped.count} bad rows were passed over; the first: {first}")
+    of_dev = []
+    if n_dev == 0:
+        of_dev.append("no dev split: the last step is kept, and nothing tells whether it is good")
+    elif n_dev < FEW_DEV:
+        chosen = "which step and which variant are" if settings.sweep else "which step is"
+        of_dev.append(f"dev has {n_dev} rows only: {chosen} the best is mostly chance")
     return Prepared(
         settings=settings,
         task=task,
         backbone=backbone,
         variants=tuple(bound),
         notes=data.notes,
-        warnings=tuple(dict.fromkeys(warnings)),
+        of_data=tuple(dict.fromkeys(of_data)),
+        of_dev=tuple(of_dev),
         shifted=data.shifted,
     )
 

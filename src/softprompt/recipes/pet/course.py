@@ -17,13 +17,12 @@ from softprompt.backbones.backbone import Backbone
 from softprompt.data.columns import listed
 from softprompt.data.examples import Example
 from softprompt.data.pool import Pool
-from softprompt.data.sampling import permutation
 from softprompt.data.task import Task
 from softprompt.recipes.outcomes import Outcome
 from softprompt.recipes.pet.generations import Picked, n_generations, others, pick, sizes
 from softprompt.recipes.pet.members import Made, made, make, members_of
 from softprompt.recipes.pet.pace import SCORED, Pace
-from softprompt.recipes.pet.products import distil, leave_ensemble, product_run
+from softprompt.recipes.pet.products import backbone_of, distil, leave_ensemble, product_run
 from softprompt.recipes.pet.results import Generation, SeedOutcome
 from softprompt.recipes.pet.settings import (
     ENSEMBLE,
@@ -32,6 +31,7 @@ from softprompt.recipes.pet.settings import (
     PetSettings,
     product_place,
 )
+from softprompt.recipes.pet.unlabelled import met
 from softprompt.recipes.pet.votes import weights_of
 from softprompt.recipes.run_folder import RunFolder
 from softprompt.recipes.watching import Part, Watcher
@@ -46,13 +46,15 @@ class Course:
         seed: int,
         place: Path,
         backbone: Backbone,
+        others: dict[str, Backbone],
         task: Task,
         pool: Pool | None,
         clozes: Sequence[Cloze],
         told: Watcher,
     ):
         self._settings, self._seed, self._place = settings, seed, place
-        self._backbone, self._task, self._pool, self._clozes = backbone, task, pool, clozes
+        self._backbone, self._others = backbone, others
+        self._task, self._pool, self._clozes = task, pool, clozes
         self._told = told
         self._labelled = task.examples("train")
         self._notes: list[str] = []
@@ -107,7 +109,10 @@ class Course:
             fresh = made(member) is None
             if fresh:
                 self._told.note(f"{title}{self._pace.left}")
-            task = self._task.with_splits(train=rows, **self._read_beside(member.seed))
+            beside = met(
+                self._pool, self._settings.training, member.seed, aside=self._settings.audit
+            )
+            task = self._task.with_splits(train=rows, **beside)
             found.append(
                 make(
                     self._settings,
@@ -125,15 +130,6 @@ class Course:
         before = [np.nan if one.before is None else one.before for one in found]
         weights = weights_of(before, self._settings.weights).tolist()
         return Generation(number, members, found, weights, picked)
-
-    def _read_beside(self, seed: int) -> dict[str, list[Example]]:
-        """The rows of the pool that an auxiliary loss can meet; none where there is no such loss."""
-        training = self._settings.training
-        if not training.auxiliary.on or self._pool is None:
-            return {}
-        most = training.steps * training.batch_size * training.auxiliary.per_example
-        chosen = permutation(len(self._pool), seed)[:most]
-        return {"unlabelled": self._pool.examples(sorted(chosen))}
 
     # --- how long it takes --------------------------------------------------------------------
 
@@ -193,11 +189,12 @@ class Course:
                 )
             )
         short = sum(one.exhausted for one in found)
-        none = {labels[label] for one in found for label in one.absent}
-        if none:
+        lacking = [one.absent for one in found if one.absent]
+        if lacking:
+            none = sorted({labels[label] for absent in lacking for label in absent})
             self._say(
-                f"generation {number}: to some models no row of the pool looked like "
-                f"{listed(sorted(none))}, so they are taught fewer rows of it"
+                f"generation {number}: to {len(lacking)} of {len(found)} models no row of the pool looked "
+                f"like {listed(none)}, so they are taught fewer rows of it"
             )
         if short:
             self._say(
@@ -238,8 +235,9 @@ class Course:
             if not RunFolder(place).finished:
                 self._told.note(f"{title}{self._pace.left}")
             watcher = Part(self._told, title)
-            found[product.title], _ = distil(
-                run, product, self._backbone, self._task, self._pool, ensemble, watcher
+            own = backbone_of(product, run, self._backbone, self._others)
+            found[product.title] = distil(
+                run, product, own, self._task, self._pool, ensemble, watcher
             )
         return found
 

@@ -39,7 +39,7 @@ class Picked:
     @property
     def exhausted(self) -> bool:
         """Whether the pool had too few rows of a label, so that some stand twice."""
-        return any(there < asked for there, asked in zip(self.found, self.wanted, strict=True))
+        return any(0 < there < n for there, n in zip(self.found, self.wanted, strict=True))
 
     @property
     def absent(self) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from softprompt.recipes.forgetting import audit
 from softprompt.recipes.pet.scores import Shards, as_scores, score_pool, write_scores
 from softprompt.recipes.pet.settings import Cloze, PetSettings
 from softprompt.recipes.pet.texts import write_texts
+from softprompt.recipes.pet.unlabelled import set_aside
 from softprompt.recipes.prepare import prepare, run_answers
 from softprompt.recipes.run_data import RunData
 from softprompt.recipes.run_folder import PROMPT, RunFolder, remove, write_text
@@ -41,9 +42,6 @@ from softprompt.tuning.jobs import bind
 MEMBER = "member.json"
 SEEDS = 2**32
 """Seeds of generators are below this."""
-AUDITED = 200
-"""Unlabelled rows whose language-model loss is measured before and after; where there are none, it is that
-of the labelled ones."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,9 @@ class Made:
         metrics: split to metric to value.
         n_train: rows it was trained on.
         n_learned: parameters that training moved.
-        audit: language-model loss and label words before and after; empty unless asked for.
+        audit: language-model loss, of unlabelled rows that no auxiliary loss met or else of the labelled
+            ones, and label words before and after; empty unless asked for.
+        cut: split to how many of its rows lost tokens.
     """
 
     before: float | None
@@ -100,6 +100,7 @@ class Made:
     n_train: int
     n_learned: int
     audit: Mapping[str, Any]
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 def members_of(
@@ -175,16 +176,17 @@ def make(
             train(run, told, prepared=prepare(run, backbone, RunData(task, (), task.skipped)))
         prompt = Prompt.load(member.place / PROMPT, backbone.identity)
         n_learned = int(json.loads((member.place / "fit.json").read_text("utf-8"))["n_learned"])
-    metrics: dict[str, dict[str, float]] = {}
     if prompt is None:
-        _score(backbone, bare, task, member, pool, splits, metrics)
+        scored = _score(backbone, bare, task, member, pool, splits)
     else:
         with worn(backbone, prompt):
             applied = applied_prompt(backbone, prompt, worn=True)
-            _score(backbone, applied, task, member, pool, splits, metrics)
+            scored = _score(backbone, applied, task, member, pool, splits)
         if settings.audit:
-            audited = _audited(backbone, prompt, labelled if pool is None else _first(pool))
-    found = Made(before, metrics, len(task.examples("train")), n_learned, audited)
+            audited = _audited(backbone, prompt, labelled if pool is None else set_aside(pool))
+    metrics = {split: dict(one.metrics) for split, one in scored.items()}
+    cut = {split: one.cut for split, one in scored.items()}
+    found = Made(before, metrics, len(task.examples("train")), n_learned, audited, cut)
     write_text(member.place / MEMBER, json.dumps(asdict(found), indent=2) + "\n")
     _drop(member, keep)
     return found
@@ -197,19 +199,19 @@ def _score(
     member: Member,
     pool: Pool | None,
     splits: Sequence[str],
-    metrics: dict[str, dict[str, float]],
-) -> None:
+) -> dict[str, Evaluation]:
+    scored: dict[str, Evaluation] = {}
     for split in splits:
-        found = _evaluated(backbone, applied, task, task.examples(split))
-        metrics[split] = dict(found.metrics)
+        found = scored[split] = _evaluated(backbone, applied, task, task.examples(split))
         if isinstance(applied.answers, FreeText):
             write_texts(member.texts(split), [one.text or "" for one in found.predictions])
         else:
             write_scores(member.scores(split), as_scores(found.predictions))
     if pool is None or not task.labels:  # nothing is distilled from answers of an example's own
-        return
+        return scored
     for _ in score_pool(backbone, applied, pool, member.shards):
         pass
+    return scored
 
 
 def untrained(run: RunSettings, task: Task, backbone: Backbone) -> Applied:
@@ -237,10 +239,6 @@ def _evaluated(
 ) -> Evaluation:
     names = _metrics(applied, task)
     return evaluate(backbone, applied, rows, names, task.labels, both_ways=False)
-
-
-def _first(pool: Pool) -> list[Example]:
-    return pool.examples(range(min(AUDITED, len(pool))))
 
 
 def _audited(backbone: Backbone, prompt: Prompt, rows: Sequence[Example]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def clozes_of(settings: PetSettings, task: Task, backbone: Backbone) -> list[Clo
         pieces = settings.render.per_piece
         given = [
             Cloze(template=(one.spaced if pieces else "") or one.template, words=_lists(one.words))
-            for one in patterns_of(task.name)[: settings.n_patterns]
+            for one in patterns_of(task.name)
         ]
     if not given:
         template = task.template_for(backbone.family)
@@ -41,6 +41,7 @@ def clozes_of(settings: PetSettings, task: Task, backbone: Backbone) -> list[Clo
                 f"patterns: ['{{{task.fields[0]}}} It was {{mask}}.', …]"
             )
         given = [Cloze(template=template)]
+    given = given[: settings.n_patterns]
     if settings.wording == "own":
         return given
     return [_reworded(one, settings, task, backbone) for one in given]

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
 from softprompt.data.columns import did_you_mean
@@ -29,10 +27,11 @@ from softprompt.recipes.pet.members import Made, Member, plain_values
 from softprompt.recipes.pet.scores import Shards, as_predictions, read_scores, write_scores
 from softprompt.recipes.pet.settings import ENSEMBLE, Cloze, PetSettings, Product
 from softprompt.recipes.pet.texts import read_texts, voted
+from softprompt.recipes.pet.unlabelled import met
 from softprompt.recipes.pet.votes import combined, softmax
-from softprompt.recipes.prepare import Prepared, prepare
+from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData
-from softprompt.recipes.run_folder import DONE, RunFolder, write_text
+from softprompt.recipes.run_folder import DONE, RunFolder, remove, write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.train import train
 from softprompt.recipes.watching import Watcher
@@ -101,7 +100,7 @@ def leave_ensemble(
         seed=seed,
         metrics=metrics,
         n={split: len(task.examples(split)) for split in splits},
-        cut=dict.fromkeys(splits, 0),
+        cut={split: max(one.cut.get(split, 0) for one in made) for split in splits},
         step=0,
         looks=0,
         n_learned=sum(one.n_learned for one in made),
@@ -156,19 +155,39 @@ def product_run(
         "seeds": [seed],
         "out": str(place),
     }
-    run = RunSettings.read(values, f"distil, {product.title}")
+    run = _read(values, product)
     if run.method.reads_classes:
         return run
     asked = settings.objective.model_dump(mode="json", include=set(ASKED))
     values["objective"] = {**asked, **values["objective"]}
-    return RunSettings.read(values, f"distil, {product.title}")
+    return _read(values, product)
 
 
-def backbone_of(product: Product, run: RunSettings, backbone: Backbone) -> Backbone:
-    """What a product is learned on: the recipe's backbone, or the one that it names, loaded."""
+def _read(values: Mapping[str, Any], product: Product) -> RunSettings:
+    where = f"distil, {product.title}"
+    try:
+        return RunSettings.read(values, where)
+    except SettingsError as error:
+        if str(error).startswith(where):
+            raise
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def backbone_of(
+    product: Product, run: RunSettings, backbone: Backbone, others: dict[str, Backbone]
+) -> Backbone:
+    """What a product is learned on: the recipe's backbone, or the one that it names.
+
+    Args:
+        others: those that were loaded already, by name; what is loaded here joins them.
+    """
     if product.backbone is None or product.backbone == backbone.name:
         return backbone
-    return load_backbone(run.backbone, precision=run.precision, device=run.device)
+    if run.backbone not in others:
+        others[run.backbone] = load_backbone(
+            run.backbone, precision=run.precision, device=run.device
+        )
+    return others[run.backbone]
 
 
 def distil(
@@ -179,30 +198,31 @@ def distil(
     pool: Pool,
     ensemble: Path,
     told: Watcher,
-) -> tuple[Outcome, Prepared]:
+) -> Outcome:
     """Teach a product what the ensemble says of the pool, on the pool's rows alone.
 
     T²·KL(softmax(target / T) ‖ softmax(prediction / T)) (arXiv 2001.07676, section 3.3).
 
     Args:
         run: from `product_run`.
-        backbone: the recipe's; another one is loaded where the product names it.
+        backbone: from `backbone_of`.
         task: its evaluation splits.
         ensemble: the ensemble's folder.
-    Returns:
-        What came of it, and what was run.
     """
     place = Path(str(run.out))
-    met = run.training.steps * run.training.batch_size
-    most = min(met, product.rows or met)
-    rows = _softly_labelled(task, pool, soft_scores(ensemble), most, run.seeds[0])
-    own = backbone_of(product, run, backbone)
-    prepared = prepare(run, own, RunData(task.with_splits(train=rows), (), task.skipped))
     if not RunFolder(place).finished:
+        looks = run.training.steps * run.training.batch_size
+        most = min(looks, product.rows or looks)
+        rows = _softly_labelled(task, pool, soft_scores(ensemble), most, run.seeds[0])
+        taught = task.with_splits(train=rows, **met(pool, run.training, run.seeds[0]))
+        prepared = prepare(run, backbone, RunData(taught, (), task.skipped))
+        for warning in prepared.of_data:
+            told.warning(warning)
         train(run, told, prepared=prepared)
+    remove(place / "checkpoints")  # training alone needs them
     outcome = read_outcome(place)
     assert outcome is not None
-    return outcome, prepared
+    return outcome
 
 
 def _softly_labelled(task: Task, pool: Pool, soft: Shards, most: int, seed: int) -> list[Example]:
@@ -210,7 +230,7 @@ def _softly_labelled(task: Task, pool: Pool, soft: Shards, most: int, seed: int)
     chosen: Sequence[int] = range(len(pool))
     if most < len(pool):
         chosen = sorted(permutation(len(pool), seed)[:most])
-    shares = softmax(soft.whole())[np.asarray(chosen)]
+    shares = softmax(soft.rows(chosen))
     return [
         Example(row.id, row.fields, dict(zip(task.labels, own.tolist(), strict=True)))
         for row, own in zip(pool.examples(chosen), shares, strict=True)

@@ -43,7 +43,8 @@ def recipe_report(run: RecipeRun, backbone: str, notes: Sequence[str]) -> str:
     audited = [one for one in run.seeds if any(m.audit for m in one.generations[-1].made)]
     if audited:
         blocks += [Heading("What training changed"), *(_audit(run, one) for one in audited)]
-    said = [
+    said = list(run.warnings)
+    said += [
         f"{_of(run, seed).strip() or title}: {note}" for seed in run.seeds for note in seed.notes
     ]
     if run.pool is not None and run.pool.transductive:
@@ -114,9 +115,10 @@ def _what(run: RecipeRun) -> str:
 
 
 def _selection(run: RecipeRun) -> str:
-    keep = run.settings.training.keep
-    chosen = "the last step of each fit is kept" if keep == "last" else "dev chose each fit's step"
-    return f"selection: {'none' if keep == 'last' else 'dev'}; {chosen}."
+    has_dev = "dev" in run.task.split_names and bool(run.task.examples("dev"))
+    if run.settings.training.keep == "last" or not has_dev:
+        return "selection: none; the last step of each fit is kept."
+    return "selection: dev; dev chose each fit's step."
 
 
 def _patterns(run: RecipeRun) -> list[Block]:

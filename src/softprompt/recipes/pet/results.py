@@ -62,6 +62,7 @@ class RecipeRun:
         settings, task: what was run.
         pool: the unlabelled rows; None: there are none.
         seeds: what came of each.
+        warnings: what to know of words and rows.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class RecipeRun:
     task: Task
     pool: Pool | None
     seeds: Sequence[SeedOutcome]
+    warnings: Sequence[str] = ()
 
     @property
     def prompts(self) -> list[Path]:

@@ -15,11 +15,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from softprompt.backbones.backbone import Backbone
 from softprompt.backbones.loading import load_backbone
-from softprompt.data.pool import Pool, read_pool, write_pool
+from softprompt.data.pool import Pool
 from softprompt.data.task import Task
 from softprompt.errors import SettingsError, UsageError
 from softprompt.recipes.pet.course import Course
@@ -29,14 +30,16 @@ from softprompt.recipes.pet.products import backbone_of, product_run
 from softprompt.recipes.pet.report import recipe_report
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.settings import ENSEMBLE, PRODUCTS, Cloze, PetSettings
+from softprompt.recipes.pet.unlabelled import MADE_BESIDE, POOL, pool_beside
 from softprompt.recipes.prepare import prepare
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
+from softprompt.recipes.unlabelled_rows import UNLABELLED
 from softprompt.recipes.watching import Fact, Silent, Watcher
+from softprompt.text.plain import PLAIN
 from softprompt.tuning.run import versions
 
-POOL = "pool"
 _OURS = (POOL, PRODUCTS, ENSEMBLE, REPORT, DONE, CONFIG, DATA)
 
 
@@ -61,11 +64,14 @@ def run_recipe(
     """
     told = watcher or Silent()
     folder = RunFolder(Path(settings.out or "run"))
+    remove(folder.path / MADE_BESIDE)  # of a start that was killed
     folder.check(overwrite)
     data = data or run_task(settings)
-    task = data.task
+    # What is read without labels comes from the pool alone, which has no row that is scored.
+    task = data.task.without_split(UNLABELLED)
     splits = _scored(task)
-    _check(settings, task, splits)
+    data = replace(data, task=task)
+    _check(settings, data, splits)
     if backbone is None:
         told.note(f"loading {settings.backbone}")
         backbone = load_backbone(
@@ -75,23 +81,21 @@ def run_recipe(
             device=settings.device,
         )
     clozes = clozes_of(settings, task, backbone)
-    _check_models(settings, clozes, task, backbone)
-    _claim(folder, settings, task, overwrite)
-    pool = _pool(folder.path, settings, data)
+    others, warnings = _check_models(settings, clozes, task, backbone)
+    pool = _claim(folder, settings, data, overwrite)
     notes = [*data.notes, *(pool.notes() if pool is not None else ["no unlabelled rows"])]
     if pool is not None and not len(pool):
-        if settings.recipe == "ipet":
-            _clear(folder.path)
-            raise SettingsError(f"recipe: ipet needs unlabelled rows: {'; '.join(pool.notes())}")
         pool = None
     told.facts(_facts(settings, task, backbone, clozes, notes))
+    for warning in warnings:
+        told.warning(warning)
     several = len(settings.seeds) > 1
     found = []
     for seed in settings.seeds:
         place = folder.seed(seed, several)
-        course = Course(settings, seed, place, backbone, task, pool, clozes, told)
+        course = Course(settings, seed, place, backbone, others, task, pool, clozes, told)
         found.append(course.run(splits))
-    made_of = RecipeRun(folder.path, settings, task, pool, found)
+    made_of = RecipeRun(folder.path, settings, task, pool, found, warnings)
     write_text(folder.path / REPORT, recipe_report(made_of, backbone.name, notes))
     scores = {
         f"seed {one.seed}": {name: dict(o.metrics) for name, o in one.products.items()}
@@ -107,11 +111,12 @@ def run_recipe(
 
 def _scored(task: Task) -> tuple[str, ...]:
     """The splits that are scored at the end: all but what is learned from; dev where there is no test."""
-    rest = [name for name in task.split_names if name not in ("train", "dev", "unlabelled")]
+    rest = [name for name in task.split_names if name not in ("train", "dev")]
     return tuple(rest) if "test" in rest else ("dev", *rest)
 
 
-def _check(settings: PetSettings, task: Task, splits: Sequence[str]) -> None:
+def _check(settings: PetSettings, data: RunData, splits: Sequence[str]) -> None:
+    task = data.task
     if task.kind == "number":
         raise SettingsError(
             f"recipe: {settings.recipe} needs labels, candidates of each example's own, or texts; task "
@@ -122,49 +127,98 @@ def _check(settings: PetSettings, task: Task, splits: Sequence[str]) -> None:
         raise SettingsError(
             f"recipe: task '{task.name}' has neither a test nor a dev split, so nothing can be scored"
         )
+    if settings.recipe == "ipet" and not task.labels:
+        raise SettingsError(
+            f"recipe: ipet labels rows by the task's labels; in '{task.name}' each example has "
+            "answers of its own: use pet"
+        )
+    need = _need(settings)
+    if data.unlabelled is None and need:
+        raise SettingsError(
+            f"{need} needs unlabelled rows, and '{task.name}' has none; give unlabelled: train, or "
+            "unlabelled: {files: …, fields: …}"
+        )
+
+
+def _need(settings: PetSettings) -> str | None:
+    """What of the settings cannot be done without unlabelled rows.
+
+    Raises:
+        SettingsError: a product's settings, found before a backbone is loaded.
+    """
+    place, plain = Path("product"), [Cloze(template=PLAIN)]
+    products = [product_run(settings, one, plain, 0, place) for one in settings.distil]
     if settings.recipe == "ipet":
-        if not task.labels:
-            raise SettingsError(
-                f"recipe: ipet labels rows by the task's labels; in '{task.name}' each example has "
-                "answers of its own: use pet"
-            )
-        if "unlabelled" not in task.split_names:
-            raise SettingsError(
-                f"recipe: ipet needs unlabelled rows, and '{task.name}' has none; give unlabelled: train, "
-                "or unlabelled: {files: …, fields: …}"
-            )
+        return "recipe: ipet"
+    if settings.training.auxiliary.on:
+        return "training.auxiliary.weight"
+    if any(run.training.auxiliary.on for run in products):
+        return "distil: training.auxiliary.weight"
+    return None
 
 
 def _check_models(
     settings: PetSettings, clozes: Sequence[Cloze], task: Task, backbone: Backbone
-) -> None:
-    """Find now what a pattern or a product would be refused for later."""
+) -> tuple[dict[str, Backbone], list[str]]:
+    """Find now what a pattern or a product would be refused for later.
+
+    Returns:
+        The other backbones that products are learned on, by name; what to know of words and rows.
+    """
     if settings.recipe == "ipet" and len(clozes) * settings.repetitions < 2:
         raise SettingsError(
             "recipe: ipet needs at least two models, which label for each other; give more patterns, or "
             "repetitions: 2"
         )
     shown = task.with_splits(train=task.examples("train") or task.examples(_scored(task)[0])[:1])
+    data = RunData(shown, (), task.skipped)
+    warned: dict[str, list[str]] = {}
     for number, cloze in enumerate(clozes):
-        member = Member(number, 0, cloze, settings.seeds[0], Path("model"))
+        run = member_run(settings, Member(number, 0, cloze, settings.seeds[0], Path("model")))
         try:
-            untrained(member_run(settings, member), shown, backbone)
+            untrained(run, shown, backbone)
+            prepared = prepare(run, backbone, data)
         except UsageError as error:
             raise SettingsError(f"pattern {number + 1}, '{cloze.template}': {error}") from None
+        for warning in prepared.of_data:
+            warned.setdefault(warning, []).append(str(number + 1))
+    others: dict[str, Backbone] = {}
     for product in settings.distil:
         run = product_run(settings, product, clozes, settings.seeds[0], Path("product"))
-        if task.labels:
-            try:
-                prepare(run, backbone_of(product, run, backbone), RunData(shown, (), task.skipped))
-            except UsageError as error:
-                raise SettingsError(f"distil, {product.title}: {error}") from None
+        if not task.labels:
+            continue
+        try:
+            own = backbone_of(product, run, backbone, others)
+            prepared = prepare(run, own, data)
+        except UsageError as error:
+            raise SettingsError(f"distil, {product.title}: {error}") from None
+        if not prepared.first.account.learned:
+            raise SettingsError(
+                f"distil, {product.title}: method '{run.method.name}' learns nothing, so nothing of the "
+                "ensemble would be in it; give another method"
+            )
+    of_all = len(clozes)
+    warnings = [
+        warning if len(numbers) == of_all else f"{warning} (pattern {', '.join(numbers)})"
+        for warning, numbers in warned.items()
+    ]
+    return others, warnings
 
 
-def _claim(folder: RunFolder, settings: PetSettings, task: Task, overwrite: bool) -> None:
-    data = {s: task.content_hash(s) for s in task.split_names if s != "unlabelled"}
-    if overwrite:
-        _clear(folder.path)
-    folder.take(settings.resolved(), data)
+def _claim(folder: RunFolder, settings: PetSettings, data: RunData, overwrite: bool) -> Pool | None:
+    """Take the folder, and its unlabelled rows; where either is refused all stays as it was."""
+    task, home = data.task, folder.path
+    hashes = {split: task.content_hash(split) for split in task.split_names}
+    goes_on = not overwrite and (home / CONFIG).is_file()
+    if goes_on:
+        folder.check_same(settings.resolved(), hashes)
+    with pool_beside(home, settings, data, goes_on) as pool:
+        if pool is not None and not len(pool) and (need := _need(settings)):
+            raise SettingsError(f"{need} needs unlabelled rows: {'; '.join(pool.notes())}")
+        if overwrite:
+            _clear(home)
+        folder.take(settings.resolved(), hashes)
+    return pool
 
 
 def _clear(home: Path) -> None:
@@ -175,24 +229,6 @@ def _clear(home: Path) -> None:
         home.rmdir()
 
 
-def _pool(home: Path, settings: PetSettings, data: RunData) -> Pool | None:
-    """The unlabelled rows without those that repeat labelled or evaluation rows; made once."""
-    if data.unlabelled is None:
-        return None
-    known = read_pool(home / POOL)
-    if known is not None:
-        return known
-    task = data.task
-    return write_pool(
-        home / POOL,
-        data.unlabelled.rows(),
-        against={name: task.examples(name) for name in task.split_names if name != "unlabelled"},
-        limit=settings.unlabelled_limit,
-        seed=settings.data_seed,
-        transductive=settings.transductive,
-    )
-
-
 def _facts(
     settings: PetSettings,
     task: Task,
@@ -201,9 +237,7 @@ def _facts(
     notes: Sequence[str],
 ) -> list[Fact]:
     family = backbone.family.replace("_", "-")
-    rows = ", ".join(
-        f"{s} {len(task.examples(s)):,}" for s in task.split_names if s != "unlabelled"
-    )
+    rows = ", ".join(f"{s} {len(task.examples(s)):,}" for s in task.split_names)
     n = len(clozes) * settings.repetitions
     return [
         Fact(

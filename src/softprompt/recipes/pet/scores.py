@@ -47,6 +47,19 @@ class Shards:
         """All of them, `[N, C]`: 4 bytes for each row and label."""
         return np.concatenate(list(self))
 
+    def rows(self, chosen: Sequence[int]) -> Scores:
+        """Those of some rows, `[len(chosen), C]`, in ascending order; one shard is held at a time.
+
+        Args:
+            chosen: row numbers, ascending.
+        """
+        wanted, first, found = np.asarray(chosen, dtype=np.int64), 0, []
+        for own in self:
+            here = wanted[(wanted >= first) & (wanted < first + len(own))]
+            found.append(own[here - first])
+            first += len(own)
+        return np.concatenate(found)
+
     def complete(self, n: int) -> bool:
         """Whether there are as many files as the pool has shards."""
         return len(self._files()) == n

@@ -30,6 +30,8 @@ def product_place(home: Path, product: str) -> Path:
 
 def _spelled(value: Any) -> Any:
     """A bare template is a pattern with the task's words."""
+    if value is not None and not isinstance(value, list | tuple):
+        raise ValueError("expected a list of templates, or of {template: …, words: …}")
     return [{"template": one} if isinstance(one, str) else one for one in value or ()]
 
 
@@ -82,7 +84,7 @@ class PetSettings(RunSettings):
         default=[], description="templates, or {template: …, words: …}; else the task's own"
     )
     n_patterns: int | None = Field(
-        default=None, ge=1, description="at most so many of the task's own patterns"
+        default=None, ge=1, description="the first so many of the patterns"
     )
     repetitions: int = Field(default=1, ge=1, description="models per pattern (the paper: 3)")
     weights: Literal["accuracy", "uniform"] = Field(
