@@ -115,7 +115,12 @@ def test_transductive_rows_may_repeat_another_tasks_test_rows(here: Path, bert: 
     rows = texts(here, n_test=2, n_own=3)
     first = f'"{BAD[0]} film number 0",negative\n'
     (here / "other.csv").write_text(f"review,mood\n{first}", "utf-8")
-    other = {"test": "other.csv", "fields": ["review"], "target": "mood", "labels": ["negative", "positive"]}
+    other = {
+        "test": "other.csv",
+        "fields": ["review"],
+        "target": "mood",
+        "labels": ["negative", "positive"],
+    }
     run = run_recipe(
         recipe(here, bert, distil=[], unlabelled=rows, transductive=True, test_on=[other])
     )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from softprompt.errors import SettingsError
 from softprompt.recipes.search.words import ranking as word_ranking
 from softprompt.recipes.search.words.ranking import (
     Combinations,
@@ -122,7 +123,9 @@ def test_of_equal_words_the_first_class_wins_as_in_a_prediction() -> None:
     gold = Gold(np.array([0, 1]), 2)
     found = combine(table, gold, [np.array([0]), np.array([1])], 1)
     assert found.scores[0] == 0.5
-    with pytest.raises(ValueError, match="different words"):
+    with pytest.raises(
+        SettingsError, match=r"2 classes have 1 word to .* a larger --top, other words"
+    ):
         combine(table, gold, [np.array([0]), np.array([0])], 1)
     assert combine(table, gold, [np.array([0]), np.array([0])], 1, repeats=True).scores[0] == 0.5
 

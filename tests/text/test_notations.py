@@ -84,6 +84,13 @@ def test_lm_bff_files_hold_templates_or_words_with_or_without_scores(tmp_path: P
     ]
 
 
+@pytest.mark.parametrize("between", ["\t", "  ", " \t"])
+def test_a_score_is_no_text_whatever_white_space_is_behind_it(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"0.91{between}*cls**sent_0*_It_was*mask*.*sep+*\n", encoding="utf-8")
+    assert read_lm_bff_templates(path) == [(parse("{text} It was {mask}."), 0.91)]
+
+
 def test_lm_bff_files_name_the_line_that_cannot_be_read(tmp_path: Path):
     path = tmp_path / "16-13.txt"
     path.write_text("*cls**mask*\n\n*sent_7*\n", encoding="utf-8")

@@ -86,6 +86,9 @@ def _show(found: Searched) -> None:
     if ranking is not None:
         say()
         say(f"chosen: {found.best.title}, {how_chosen(ranking)}")
+    elif found.kept:
+        say()
+        say(f"chosen: {found.kept}")
 
 
 def _shown(path: Path) -> str:

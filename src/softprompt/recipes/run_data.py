@@ -134,9 +134,16 @@ def _shaped(task: Task, settings: RunSettings) -> RunData:
                 f"k_shot: rows are counted for each label, and the answers of task '{task.name}' are texts; "
                 "use train_limit and dev_limit"
             )
-        tested = "dev" if "dev" in task.split_names and "test" not in task.split_names else None
-        task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
+        own_dev, own_test = ("dev" in task.split_names, "test" in task.split_names)
+        tested = "dev" if own_dev and not own_test else None
+        try:
+            task = task.few_shot(settings.k_shot, settings.data_seed, test=tested)
+        except UsageError as error:
+            raise SettingsError(f"k_shot: task '{task.name}': {error}") from None
         notes.append(f"{settings.k_shot} rows per label for train and for dev, drawn from train")
+        if own_dev:
+            kept = "it is test here" if tested else "set aside"
+            notes.append(f"dev: the task's own is no dev under k_shot, {kept}")
     elif settings.test_on_dev and "test" not in task.split_names and "dev" in task.split_names:
         splits = {name: split for name, split in task.splits.items() if name != "dev"}
         task = replace(task, splits={**splits, "test": task.splits["dev"]})

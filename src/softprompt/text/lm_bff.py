@@ -164,10 +164,11 @@ def _lines(path: str | Path) -> Iterator[tuple[int, float | None, str]]:
         raise DataError(f"expected a readable UTF-8 file, found: {error}", str(path)) from None
     for number, line in enumerate(lines, start=1):
         text = line.strip("\r")
+        if not text.strip():
+            continue
         score = None
-        first, space, rest = text.partition(" ")
-        if space and first[:1] not in ("*", "{"):
+        first, *rest = text.split(None, 1)  # a space or a tab behind the score
+        if rest and first[0] not in ("*", "{"):
             with contextlib.suppress(ValueError):
-                score, text = float(first), rest
-        if text.strip():
-            yield number, score, text
+                score, text = float(first), rest[0]
+        yield number, score, text

@@ -201,15 +201,22 @@ def read_search(kind: str, place: Path) -> Found:
         RunError: triggers of which none can be written as text.
     """
     done = json.loads((place / DONE).read_text(encoding="utf-8"))
-    best = done["best"]
+    best, dev, note = done["best"], done.get("scores", {}).get("dev", {}), ""
     listed = read_candidates(place / CANDIDATES) if (place / CANDIDATES).is_file() else []
     if (place / PROMPT).is_dir():  # triggers that are no text: the best of those that are
         if not listed:
             raise RunError(
-                f"{place}: no triggers that were met are read back as the same tokens when they are "
-                "written as text; search them with tokens: text"
+                f"{place}: none of the best triggers that were looked at on dev are read back as the same "
+                "tokens when they are written as text; search them with tokens: text, with start: random "
+                "in place of start: mask, or with more iterations"
             )
         best = {"template": listed[0].template, "words": listed[0].words}
+        scores = listed[0].scores
+        dev = {name.removeprefix("dev "): scores[name] for name in scores if name[:4] == "dev "}
+        note = (
+            f"the best triggers ({' '.join(done['best']['triggers'])}) could not be written as text, so the "
+            "best of those that could were taken"
+        )
     ranked = [place / FITS / name for name in done.get("ranked", ())]
     return Found(
         kind=kind,
@@ -218,10 +225,11 @@ def read_search(kind: str, place: Path) -> Found:
         words=best["words"],
         n_candidates=len(listed),
         n_fits=len(ranked) + len(done.get("failed", ())),
-        dev=done.get("scores", {}).get("dev", {}),
+        dev=dev,
         tied=int(done.get("tied", 0)),
         settled=str(done.get("settled", "")),
         ranked=ranked,
+        note=note,
     )
 
 

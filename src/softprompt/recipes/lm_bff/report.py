@@ -11,7 +11,8 @@ from statistics import fmean, pstdev
 from softprompt.recipes.lm_bff.results import ENSEMBLE, FIT, Found, LmBffRun, SeedOutcome
 from softprompt.recipes.outcomes import Outcome
 from softprompt.recipes.pages import Block, Grid, Heading, Lines, Paragraph, markdown
-from softprompt.recipes.search.candidates import spelled
+from softprompt.recipes.search.begin import labels_of
+from softprompt.recipes.search.candidates import Candidate
 
 TITLES = {"lm_bff": "LM-BFF", "autoprompt": "AutoPrompt"}
 _NAMES = {FIT: "final fit", ENSEMBLE: "ensemble"}
@@ -40,7 +41,7 @@ def recipe_report(run: LmBffRun, backbone: str, notes: Sequence[str]) -> str:
         *_searches(run, metric),
         Heading("Prompts"),
         Paragraph("Each is a run file, for `softprompt train`: `best.yaml` in the seed's folder."),
-        Lines([_prompt(one) for one in run.seeds]),
+        Lines([_prompt(one, labels_of(task)) for one in run.seeds]),
         Paragraph(f"Time spent: {run.seconds / 3600:.2f} hours."),
     ]
     return markdown(blocks)
@@ -143,12 +144,13 @@ def _chosen(one: SeedOutcome) -> str:
 def _searches(run: LmBffRun, metric: str) -> list[Block]:
     if not run.settings.search:
         return []
+    labels = labels_of(run.task)
     head = ["seed", "search", "found", f"dev {metric}", "candidates", "fits", "tied at the top"]
     rows = [
         [
             str(one.seed),
             found.kind,
-            _best(found),
+            _best(found, labels),
             _number(found.dev.get(metric)),
             str(found.n_candidates),
             str(found.n_fits),
@@ -157,12 +159,19 @@ def _searches(run: LmBffRun, metric: str) -> list[Block]:
         for one in run.seeds
         for found in one.found
     ]
-    return [Heading("Searches"), Grid(head, rows, "what each search found, and what settled it")]
+    grid = Grid(head, rows, "what each search found, and what settled it")
+    notes = [
+        f"seed {one.seed}, {found.kind}: {found.note}"
+        for one in run.seeds
+        for found in one.found
+        if found.note
+    ]
+    return [Heading("Searches"), grid, *([Lines(notes)] if notes else [])]
 
 
-def _best(found: Found) -> str:
+def _best(found: Found, labels: Sequence[str]) -> str:
     if found.kind == "words":
-        return _words(found.words)
+        return _words(found.words, labels)
     return f"`{found.template}`"
 
 
@@ -176,13 +185,13 @@ def _settled(how: str) -> str:
     return how.replace("coming first", "standing first in the list")
 
 
-def _prompt(one: SeedOutcome) -> str:
-    words = f" with {_words(one.words)}" if one.words else ""
+def _prompt(one: SeedOutcome, labels: Sequence[str]) -> str:
+    words = f" with {_words(one.words, labels)}" if one.words else ""
     return f"seed {one.seed}: `{one.template or 'the task’s own template'}`{words}"
 
 
-def _words(words: Mapping[str, object] | None) -> str:
-    return " / ".join(spelled(own) for own in (words or {}).values()) or "the task's own"
+def _words(words: Mapping[str, object] | None, labels: Sequence[str]) -> str:
+    return Candidate(None, words).ordered(labels).spelling or "the task's own"
 
 
 def _values(outcomes: Sequence[Outcome], split: str, metric: str) -> list[float]:

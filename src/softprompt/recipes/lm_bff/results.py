@@ -30,10 +30,11 @@ class Found:
         place: its folder.
         template, words: the best; None: not searched.
         n_candidates, n_fits: how many there were, how many of them were fitted.
-        dev: metrics of the best fit on dev; empty where none was fitted.
+        dev: metrics of the best on dev; empty where none was fitted.
         tied: how many share the best dev score.
         settled: what told those apart.
         ranked: folders of the fits that did not fail, the best one first.
+        note: what a reader should know of it.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Found:
     tied: int = 0
     settled: str = ""
     ranked: Sequence[Path] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)

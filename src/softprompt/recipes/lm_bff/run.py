@@ -35,11 +35,13 @@ from softprompt.recipes.prepare import prepare, with_demonstrations
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
+from softprompt.recipes.search.candidates import CANDIDATES
 from softprompt.recipes.search.folder import BEST
 from softprompt.recipes.search.templates.lists import read_templates
 from softprompt.recipes.search.words.classes import classes_of
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.watching import Fact, Silent, Watcher
+from softprompt.text.answers import POLES
 from softprompt.tuning.run import versions
 
 _OURS = (FIT, ENSEMBLE, BEST, REPORT, DONE, DATA, SESSIONS, CONFIG)
@@ -73,7 +75,8 @@ def run_lm_bff(
     several = len(settings.seeds) > 1
     for seed in settings.seeds:
         own = read.get(seed) or run_task(data_run(settings, seed))
-        _check(settings, own.task, seed)
+        place = None if overwrite else folder.seed(seed, several)
+        _check(settings, own.task, seed, place)
         hashes |= _hashes(own.task, f"seed {seed}, " if several else "")
     if backbone is None:
         told.note(f"loading {settings.backbone}")
@@ -85,7 +88,8 @@ def run_lm_bff(
         )
     if all(step.find != "triggers" for step in settings.search):  # their places become text
         home = Path("fit")
-        own_run = fit_run(settings, settings.seeds[0], settings.template, settings.words, home)
+        words = settings.words or _ends_to_find(settings, first.task)
+        own_run = fit_run(settings, settings.seeds[0], settings.template, words, home)
         prepared = prepare(own_run, backbone, first)
         with warnings.catch_warnings(action="ignore"):  # the fit gives its own
             with_demonstrations(prepared)
@@ -134,7 +138,12 @@ def _planned(settings: LmBffSettings, place: Path) -> float:
 # --- before anything is trained -----------------------------------------------------------------
 
 
-def _check(settings: LmBffSettings, task: Task, seed: int) -> None:
+def _check(settings: LmBffSettings, task: Task, seed: int, place: Path | None) -> None:
+    """Refuse what cannot be searched on a seed's rows.
+
+    Args:
+        place: the seed's folder; a search that has its candidates there needs no list any more.
+    """
     if task.kind == "text":
         raise SettingsError(
             f"recipe: {settings.recipe} needs labels or a number; the answers of task '{task.name}' are texts"
@@ -144,12 +153,21 @@ def _check(settings: LmBffSettings, task: Task, seed: int) -> None:
             f"recipe: task '{task.name}' has no dev split, and everything is chosen on dev; give k_shot, a "
             "dev file, or a dev_size above 0"
         )
-    for step in settings.search:
+    for number, step in enumerate(settings.search, start=1):
+        if place is not None and (place / f"{number}-{step.find}" / CANDIDATES).is_file():
+            continue
         own = step_of(settings, step, seed)
         if isinstance(own, TemplatesStep) and own.candidates is not None:
             read_templates(Path(own.candidates), tuple(own.fields) or task.fields)
         if isinstance(own, WordsStep) and own.words is not None:
             read_word_list(Path(own.words), classes_of(task))
+
+
+def _ends_to_find(settings: LmBffSettings, task: Task) -> dict[str, str] | None:
+    """Stand-ins for the words of a number's ends, where it has none and they are searched."""
+    searched = any(step.find == "words" for step in settings.search)
+    wanted = task.kind == "number" and task.words is None and searched
+    return {end: end for end in POLES} if wanted else None
 
 
 def _hashes(task: Task, above: str) -> dict[str, str]:

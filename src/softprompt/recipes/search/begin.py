@@ -5,6 +5,8 @@ Knows runs and folders, not what is searched for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.folder import SearchFolder
 from softprompt.recipes.search.settings import SearchSettings
 from softprompt.recipes.watching import Fact, Silent, Watcher
+from softprompt.text.answers import POLES
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,14 @@ class Search:
     def task(self) -> Task:
         """The task without its test rows: no search sees them."""
         return seen_task(self.data.task)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return labels_of(self.task)
+
+    def refusing(self) -> AbstractContextManager[None]:
+        """What refuses to search before anything was found leaves no folder, if this call made it."""
+        return self.folder.refusing(resumed=self.resumed)
 
 
 def begin(
@@ -103,6 +114,11 @@ def seen_task(task: Task) -> Task:
         name: task.splits[name] for name in ("train", "dev", "unlabelled") if name in task.splits
     }
     return replace(task, splits=kept)
+
+
+def labels_of(task: Task) -> Sequence[str]:
+    """In whose order words stand: the task's labels; of a number the names of its ends."""
+    return task.labels or (*(task.words or ()), *POLES)
 
 
 def _check(run: RunSettings) -> None:

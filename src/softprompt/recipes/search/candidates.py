@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,10 @@ class Candidate:
         """The words of each label."""
         return " / ".join(spelled(own) for own in (self.words or {}).values())
 
+    def ordered(self, labels: Sequence[str]) -> Candidate:
+        """The same with its words in the order of the labels."""
+        return self if self.words is None else replace(self, words=in_order(self.words, labels))
+
     def to_json(self) -> dict[str, Any]:
         """As a line of the file has it."""
         words = None if self.words is None else dict(self.words)
@@ -55,7 +59,9 @@ class Candidate:
 
 
 def titles(candidates: Sequence[Candidate]) -> list[str]:
-    """A line for each: what they differ in, template or words, or both."""
+    """A line for each: what they differ in, template or words, or both; of a single one both."""
+    if len(candidates) < 2:
+        return [one.title for one in candidates]
     if len({one.template for one in candidates}) < 2 and all(one.words for one in candidates):
         return [one.spelling for one in candidates]
     if len({one.spelling for one in candidates}) < 2 and all(one.template for one in candidates):
@@ -68,6 +74,11 @@ def spelled(words: Any) -> str:
     if isinstance(words, Mapping):
         words = list(words.values())
     return words if isinstance(words, str) else " ".join(map(spelled, words))
+
+
+def in_order(words: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """Words by label in the order of the labels; of labels that are none of them, behind."""
+    return {label: words[label] for label in labels if label in words} | dict(words)
 
 
 def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
@@ -111,6 +122,21 @@ def _candidate(line: str, where: str) -> Candidate:
     template, words, scores = (row.get(key) for key in _KEYS)
     if not isinstance(template, str | None) or not isinstance(words, dict | None):
         raise DataError(f"{where}: expected a text as template and {{label: word}} as words")
+    for label, own in (words or {}).items():
+        if not _is_text(own):
+            raise DataError(
+                f"{where}: words of '{label}': expected a word or a list of words (in quotes), found "
+                f"{json.dumps(own, ensure_ascii=False)}"
+            )
     if template is None and words is None:
         raise DataError(f"{where}: expected a template, or words, or both")
     return Candidate(template, words, scores if isinstance(scores, dict) else {})
+
+
+def _is_text(words: Any) -> bool:
+    """Whether the words of a label, however deep they stand, are texts, and there are any."""
+    if isinstance(words, Mapping):
+        words = list(words.values())
+    if isinstance(words, list):
+        return bool(words) and all(map(_is_text, words))
+    return isinstance(words, str) and bool(words.strip())

@@ -33,11 +33,13 @@ class Searched:
         folder: where everything is.
         candidates: all of them, best first by the search's own score.
         ranking: of those that were fitted; None: none was.
+        kept: of triggers that are no text, what was kept of them, in a sentence.
     """
 
     folder: Path
     candidates: Sequence[Candidate]
     ranking: Ranking | None
+    kept: str = ""
 
     @property
     def best(self) -> Candidate:
@@ -56,7 +58,8 @@ def finish(search: Search, title: str, found: Sequence[Block], score: str) -> Se
         UsageError: the file was edited and holds something that does not fit.
         RunError: every fit failed, or the disk refuses.
     """
-    candidates = read_candidates(search.folder.candidates)
+    listed = read_candidates(search.folder.candidates)
+    candidates = [one.ordered(search.labels) for one in listed]
     chosen = candidates[: search.settings.fits]
     ranking = None
     if chosen:
@@ -147,6 +150,9 @@ def _candidate_blocks(candidates: Sequence[Candidate], score: str) -> list[Block
     pairs = zip(titles(candidates), shown, strict=False)
     rows = [(title, _number(one.scores.get(score))) for title, one in pairs]
     caption = f"the first {len(shown)} of {len(candidates):,}; all are in `candidates.jsonl`"
+    labels = next((one.words for one in shown if one.words), {})
+    if labels:
+        caption += f"; words stand in the order {' / '.join(labels)}"
     return [Heading("Candidates"), Grid(("candidate", score), rows, caption)]
 
 

@@ -204,6 +204,8 @@ def _places(home: Path, run: RunSettings, candidates: Sequence[Candidate]) -> li
         config = read_yaml(path)
         known[Candidate(config.get("template"), config.get("words")).key] = path.parent
     numbered = [path for path in home.glob("*") if path.name.isdecimal()]
+    for path in numbered:  # of a fit that was killed while it wrote its first file
+        remove(*path.glob(f".{CONFIG}.*.partial"))
     taken = [int(path.name) for path in numbered if any(path.iterdir())]
     following = max(taken, default=0) + 1
     found = []

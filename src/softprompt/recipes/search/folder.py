@@ -89,12 +89,17 @@ class SearchFolder:
         return resumed
 
     @contextmanager
-    def refusing(self) -> Iterator[None]:
-        """What refuses to search before anything was found leaves no folder behind."""
+    def refusing(self, *, resumed: bool) -> Iterator[None]:
+        """What refuses to search before anything was found leaves no folder behind.
+
+        Args:
+            resumed: an earlier search goes on; what that one left in `work/` is kept.
+        """
         try:
             yield
         except UsageError:
-            if {entry.name for entry in self.path.iterdir()} <= {SEARCH, DATA}:
+            bare = {entry.name for entry in self.path.iterdir()} <= {SEARCH, DATA}
+            if bare or not (resumed or self.candidates.is_file()):
                 self._clear()
                 with contextlib.suppress(OSError):
                     self.path.rmdir()

@@ -43,7 +43,7 @@ from softprompt.text.plain import PLAIN
 from softprompt.text.template import parse
 from softprompt.tuning.jobs import answers_of
 
-DROPPED = "dropped.json"
+DROPPED, LISTED = "dropped.json", "listed.jsonl"
 MANY_ROWS = 1_000
 """Training rows above which a search is slow enough to say so."""
 
@@ -101,8 +101,11 @@ def search_templates(
         data=data,
         keep=keep,
     )
-    if not search.folder.candidates.is_file():
-        _find(search, settings, plan)
+    if search.folder.candidates.is_file():
+        _check_same(search, settings, plan)
+    else:
+        with search.refusing():
+            _find(search, settings, plan)
     candidates = read_candidates(search.folder.candidates)
     metric = search.task.metrics[0]
     blocks = _blocks(candidates, _dropped(search.folder.work / DROPPED), settings, metric)
@@ -144,13 +147,15 @@ def _plan(
     answers = run_answers(run, task, 1) or answers_of(task, 1)
     words = example_words(answers, task)
     fields = _fields(run, settings, task)
+    known = (out / CANDIDATES).is_file() and not overwrite
     given: Sequence[Candidate] = ()
-    if settings.candidates is not None:
+    # The list is not needed once there are candidates; where it is there, it must be what it was.
+    if settings.candidates is not None and not (known and not Path(settings.candidates).exists()):
         given = read_templates(Path(settings.candidates), fields)
     spaced = is_spaced(dict.fromkeys(words))
-    shown = () if given else forms(fields, spaced=spaced, raised=settings.raised)
-    known = (out / CANDIDATES).is_file() and not overwrite
-    if generator is None and not given and not known:
+    listed = settings.candidates is not None
+    shown = () if listed else forms(fields, spaced=spaced, raised=settings.raised)
+    if generator is None and not listed and not known:
         generator = load_backbone(
             settings.generator, precision=settings.precision, device=run.device
         )
@@ -176,7 +181,7 @@ def _find(search: Search, settings: TemplateSettings, plan: _Plan) -> None:
     """Write `candidates.jsonl`, best first."""
     dropped: dict[str, int] = {}
     if plan.given:
-        found = list(plan.given)
+        found = [one.ordered(search.labels) for one in plan.given]
         search.told.note(f"{len(found)} templates in {settings.candidates}")
     else:
         found = _generated(search, settings, plan, dropped)
@@ -186,7 +191,25 @@ def _find(search: Search, settings: TemplateSettings, plan: _Plan) -> None:
     if dropped:
         search.told.note(f"dropped: {listed_reasons(dropped)}")
     write_text(search.folder.work / DROPPED, json.dumps(dropped, ensure_ascii=False) + "\n")
+    if plan.given:
+        write_candidates(search.folder.work / LISTED, plan.given)
     write_candidates(search.folder.candidates, found)
+
+
+def _check_same(search: Search, settings: TemplateSettings, plan: _Plan) -> None:
+    """Refuse a list that was changed since candidates were made of it; an older search does not know it.
+
+    Raises:
+        SettingsError: it was changed.
+    """
+    place = search.folder.work / LISTED
+    if not plan.given or not place.is_file():
+        return
+    if [one.key for one in plan.given] != [one.key for one in read_candidates(place)]:
+        raise SettingsError(
+            f"--candidates: {settings.candidates} was changed since {search.folder.path} made its candidates "
+            "of it. Put it back to go on, give --overwrite to begin anew, or another --out"
+        )
 
 
 def _generated(

@@ -126,7 +126,11 @@ def keep_rows(
         scene.run.words,
         {f"dev {metric}": best.metrics[metric], "triggers": scene.pieces(best.ids)},
     )
-    made = Searched(home, [own, *candidates], None)
+    kept = (
+        f"{' '.join(scene.pieces(best.ids))}, no text, kept as the rows of a prompt in {PROMPT}/; dev "
+        f"{metric} {best.metrics[metric]:.3f}"
+    )
+    made = Searched(home, [own, *candidates], None, kept)
     scores = [(f"dev {metric}", f"{best.metrics[metric]:.3f}")]
     if test is not None:
         value = test.metrics[metric]

@@ -7,7 +7,7 @@ this file; takes no step.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from softprompt.backbones.backbone import Backbone
@@ -24,11 +24,11 @@ from softprompt.recipes.prepare import run_answers
 from softprompt.recipes.run_folder import write_text
 from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.search.begin import Search
-from softprompt.recipes.search.triggers.climb import Ids, Metrics, drawn_start
+from softprompt.recipes.search.triggers.climb import Ids, Look, Metrics, drawn_start, ranked
 from softprompt.recipes.search.triggers.losses import trigger_lesson, trigger_rows
 from softprompt.recipes.search.triggers.settings import DEFAULT_TRIGGERS, TriggerSettings
 from softprompt.recipes.search.triggers.text import Slots, as_text, trigger_slots
-from softprompt.recipes.search.triggers.tokens import allowed_tokens
+from softprompt.recipes.search.triggers.tokens import allowed_tokens, plain
 from softprompt.recipes.search.triggers.words import (
     answer_states,
     best_words,
@@ -104,20 +104,32 @@ class Scene:
         """As the tokenizer writes them."""
         return self.backbone.tokenizer.pieces(ids)
 
-    def text(self, ids: Ids, most: int = COMPARED) -> Template | None:
+    @property
+    def masks(self) -> frozenset[int]:
+        """The token that triggers start from under `start: mask`, and that must not be one in the end."""
+        mask = self.backbone.tokenizer.mask if self.settings.start == "mask" else None
+        return frozenset() if mask is None else frozenset({mask})
+
+    def ranked(self, looks: Sequence[Look]) -> list[Look]:
+        """Best first; those that still hold a mask only where there are no others."""
+        whole = [look for look in looks if not self.masks & set(look.ids)]
+        return ranked(whole or looks, self.metric, self.higher)
+
+    def text(self, ids: Ids, most: int = COMPARED, rows: Collection[int] = ()) -> Template | None:
         """The template with triggers as text; None where it would be read otherwise.
 
         Args:
             most: rows of train, and of dev, that are compared.
+            rows: triggers that stay rows.
         """
         task = self.search.task
-        rows = [*task.examples("train")[:most], *task.examples("dev")[:most]]
+        compared = [*task.examples("train")[:most], *task.examples("dev")[:most]]
         decode = self.backbone.tokenizer.decode
-        return as_text(self.slots.template, ids, decode, self.bound, rows)
+        return as_text(self.slots.template, ids, decode, self.bound, compared, rows)
 
     def reads_back(self, ids: Ids) -> bool:
-        """Whether triggers can be written as text, as far as a few rows tell."""
-        return self.text(ids, GLANCED) is not None
+        """Whether triggers can be written as text, as far as a few rows tell, around masks that are left."""
+        return self.text(ids, GLANCED, self.masks) is not None
 
     def bound(self, template: Template, n_rows: int) -> Applied:
         """Another template, with so many rows in its soft slots."""
@@ -161,6 +173,7 @@ def make_scene(search: Search, settings: TriggerSettings) -> Scene:
         applied = _bound(search, run, slots.template, len(slots.starts))
     rows = backbone.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator, union-attr]
     excluded = [*settings.exclude, *_answer_words(applied, labelled(task, "train"))]
+    _check_starts(slots, backbone, excluded)
     allowed = allowed_tokens(
         backbone.tokenizer, min(int(rows), backbone.vocabulary), settings.tokens, excluded
     )
@@ -212,6 +225,17 @@ def _answer_words(applied: Applied, train: Sequence[Example]) -> list[str]:
     return [word for gold in golds for word in (gold if isinstance(gold, tuple) else (str(gold),))]
 
 
+def _check_starts(slots: Slots, backbone: Backbone, excluded: Collection[str]) -> None:
+    """Refuse a template whose own words to start from are words that must not become triggers."""
+    barred = {plain(word) for word in excluded}
+    for token in slots.starts:
+        if token is not None and plain(word := backbone.tokenizer.decode((token,))) in barred:
+            raise SettingsError(
+                f"template: triggers start from '{plain(word)}', which is excluded or a label word and must "
+                f"not be a trigger; take it out of {{soft:'…'}}, or out of --exclude"
+            )
+
+
 def starts(scene: Scene, seed: int) -> tuple[Ids, bool]:
     """Where the triggers of a seed start: the template's words, else as `start` says; and whether every swap
     must leave triggers that can be written as text, which those at the start then can be, too.
@@ -226,7 +250,8 @@ def starts(scene: Scene, seed: int) -> tuple[Ids, bool]:
             raise SettingsError(
                 f"--start: '{scene.backbone.name}' has no mask token to start from; use random"
             )
-        return tuple(mask if own is None else own for own in given), False
+        start = tuple(mask if own is None else own for own in given)
+        return start, settings.tokens != "any" and scene.reads_back(start)
 
     def drawn(attempt: int) -> Ids:
         other = drawn_start(scene.allowed, len(given), seed, attempt)
@@ -287,7 +312,9 @@ def _probed(
         classes=True,
         render=run.render.resolved(),
     )
-    ordinary = allowed_tokens(tokenizer, backbone.vocabulary, "words", settings.exclude)
+    begun = [tokenizer.decode((token,)) for token in slots.starts if token is not None]
+    excluded = [*settings.exclude, *begun]
+    ordinary = allowed_tokens(tokenizer, backbone.vocabulary, "words", excluded)
     mask = tokenizer.mask
     drawn = drawn_start(ordinary, len(slots.starts), run.seeds[0])
     start = [

@@ -24,7 +24,6 @@ from softprompt.recipes.search.triggers.climb import (
     State,
     Swap,
     all_allowed,
-    ranked,
 )
 from softprompt.recipes.search.triggers.losses import TriggerLoss
 from softprompt.recipes.search.triggers.report import found_blocks, keep_rows
@@ -73,11 +72,11 @@ def search_triggers(
         data=data,
         keep=keep,
     )
-    with search.folder.refusing():
+    with search.refusing():
         scene = make_scene(search, settings)
     states = [_climb(scene, seed) for seed in run.seeds]
     looks = [look for state in states for look in state.looks]
-    order = ranked(looks, scene.metric, scene.higher)
+    order = scene.ranked(looks)
     texts = [scene.text(look.ids) for look in order[:LISTED]]
     candidates = [
         Candidate(str(text), scene.run.words, _scores(scene, look))
@@ -127,7 +126,7 @@ class _Telling:
 
     def __call__(self, state: State, swap: Swap | None) -> None:
         scene, settings = self._scene, self._scene.settings
-        best = ranked(state.looks, scene.metric, scene.higher)[0]
+        best = scene.ranked(state.looks)[0]
         fresh = self._best is None or best.ids != self._best.ids
         self._best = best
         if fresh:

@@ -6,9 +6,9 @@ is given is rendered both ways and compared. Knows templates and renderings, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import groupby, product
 
 from softprompt.data.examples import Example
 from softprompt.errors import UsageError
@@ -69,6 +69,7 @@ def as_text(
     decode: Callable[[tuple[int, ...]], str],
     bind: Bind,
     examples: Sequence[Example],
+    rows: Collection[int] = (),
 ) -> Template | None:
     """The template with its triggers as plain text, or None where no spelling gives the same ids.
 
@@ -81,14 +82,17 @@ def as_text(
         decode: ids to text.
         bind: a template on the backbone.
         examples: rows that must be rendered alike; at least one.
+        rows: triggers that stay rows, whatever they are; the others are written around them.
     """
-    parts, own = _named(slots, ids)
-    rows = [_queries(bind(slots, len(ids)), example) for example in examples]
-    wanted = [[_filled(query, ids) for query in row] for row in rows]
+    parts, own = _named(slots, ids, rows)
+    asked = [_queries(bind(slots, len(ids)), example) for example in examples]
+    wanted = [[_filled(query, ids) for query in each] for each in asked]
     for number, part in enumerate(parts):
         if not isinstance(part, Soft):
             continue
         assert part.group is not None
+        if own[part.group][0] in rows:
+            continue
         for text in _spellings(decode(own[part.group])):
             trial = [*parts[:number], Literal(text), *parts[number + 1 :]]
             if _reads_alike(_template(trial, own), own, bind, examples, wanted):
@@ -99,17 +103,23 @@ def as_text(
     return _template(parts, own)
 
 
-def _named(slots: Template, ids: Sequence[int]) -> tuple[list[Part], dict[str, tuple[int, ...]]]:
-    """The parts with a name for every group of rows, and the ids of each."""
-    parts, own = list(slots.parts), {}
+def _named(
+    slots: Template, ids: Sequence[int], rows: Collection[int]
+) -> tuple[list[Part], dict[str, tuple[int, ...]]]:
+    """The parts with a name for every group of rows, and the ids of each; a group of which some stay rows is
+    cut into those and what is between them."""
+    own: dict[str, tuple[int, ...]] = {}
+    cut: dict[int, list[Part]] = {}
     for number, group in enumerate(slots.soft_groups(None)):
         assert group.offset is not None
         assert group.length is not None
-        name = f"t{number}"
-        own[name] = tuple(ids[group.offset : group.offset + group.length])
-        for slot in group.slots:
-            parts[slot] = Soft(group=name)
-    return parts, own
+        mine = ids[group.offset : group.offset + group.length]
+        runs = [tuple(run) for _, run in groupby(mine, key=lambda one: one in rows)]
+        names = [f"t{number}r{place}" for place in range(len(runs))]
+        own |= zip(names, runs, strict=True)
+        cut |= {slot: [Soft(group=name) for name in names] for slot in group.slots}
+    each = [cut.get(number, [part]) for number, part in enumerate(slots.parts)]
+    return [part for several in each for part in several], own
 
 
 def _template(parts: Sequence[Part], own: Mapping[str, Sequence[int]]) -> Template:

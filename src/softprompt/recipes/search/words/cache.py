@@ -46,6 +46,14 @@ def load_table(folder: Path) -> Table | None:
     return Table(tuple(record["words"]), Sums(log_p, logit), whole)
 
 
+def kept_lists(folder: Path) -> Lists | None:
+    """What a user listed when the table there was made; None: nothing whole, or no list."""
+    if not (folder / WORDS).is_file():
+        return None
+    lists: Lists | None = json.loads((folder / WORDS).read_text(encoding="utf-8")).get("lists")
+    return lists
+
+
 def made_for(folder: Path, lists: Lists | None) -> bool:
     """Whether the table there was made for these lists; an older one, which does not say, counts as such."""
     record = json.loads((folder / WORDS).read_text(encoding="utf-8"))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from softprompt.errors import SettingsError
+
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
@@ -105,7 +107,7 @@ def combine(
         width: of the beam.
         repeats: whether two classes may have the same word.
     Raises:
-        ValueError: no combination without repeats.
+        SettingsError: no combination without repeats.
     """
     possible = math.prod(len(pool) for pool in pools)
     exhaustive = possible <= most
@@ -114,7 +116,13 @@ def combine(
     else:
         chosen, scores = _beam(table, gold, pools, max(width, keep), repeats)
     if not len(chosen):
-        raise ValueError("no combination of different words")
+        count = len(np.unique(np.concatenate(pools)))
+        known = f"{count} word{'s' * (count > 1)}"
+        wider = "" if exhaustive else ", a larger --beam"
+        raise SettingsError(
+            f"--top: the {len(pools)} classes have {known} to be combined, and no combination was found in which "
+            f"each has one of its own; give a larger --top{wider}, other words, or --repeats"
+        )
     losses = _in_blocks(
         chosen, len(table), lambda part: _losses(table, gold, _columns(pools, part))
     )

@@ -22,7 +22,13 @@ from softprompt.recipes.search.candidates import Candidate, write_candidates
 from softprompt.recipes.search.finishing import Searched, finish
 from softprompt.recipes.search.fitting import bound_candidate
 from softprompt.recipes.search.settings import WordSettings
-from softprompt.recipes.search.words.cache import Lists, load_table, made_for, save_table
+from softprompt.recipes.search.words.cache import (
+    Lists,
+    kept_lists,
+    load_table,
+    made_for,
+    save_table,
+)
 from softprompt.recipes.search.words.classes import classes_of, gold_of, own_ids, own_words
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.search.words.ranking import (
@@ -81,7 +87,7 @@ def search_words(
         data=data,
         keep=keep,
     )
-    with search.folder.refusing():
+    with search.refusing():
         looked = _look(search, settings)
     return finish(search, "Label words", word_blocks(looked, settings.fits), SCORE)
 
@@ -112,16 +118,19 @@ def _look(search: Search, settings: WordSettings) -> Looked:
     # Any words will do: the template is bound before its words are known.
     unsaid = Candidate(str(template), {label: label for label in labels})
     applied = bound_candidate(search.run, unsaid, task, search.backbone)
-    lists = None if settings.words is None else read_word_list(Path(settings.words), labels)
+    current = _current(search, settings, str(template))
+    manual = None
+    if settings.neighbours is not None and current is not None:
+        manual = own_ids(current, task.examples("train")[0])
+    lists = None if settings.words is None else _lists(search, settings.words, labels)
     vocabulary = None if lists is not None else _vocabulary(search, applied, settings)
     table = _kept(search, settings, lists)
     if table is None:
         table = _read(search, applied, gold, lists, vocabulary)
         save_table(search.folder.work, table, lists)
-    current = bound_candidate(search.run, Candidate(str(template)), task, search.backbone)
-    own = own_words(current)
-    pools = _pools(search, settings, table, labels, lists, vocabulary, current)
-    mine = _own_columns(own, table)
+    own = [] if current is None else own_words(current)
+    pools = _pools(search, settings, table, labels, lists, vocabulary, manual)
+    mine = _own_columns(own, table) if own else None
     columns = np.unique(np.concatenate([*pools, *(() if mine is None else (mine,))]))
     log_p = _of_pools(search, applied, table, columns, vocabulary)
     words = [table.words[column] for column in columns]
@@ -160,6 +169,31 @@ def _look(search: Search, settings: WordSettings) -> Looked:
 
 
 # --- what is searched -------------------------------------------------------------------------
+
+
+def _current(search: Search, settings: WordSettings, template: str) -> Applied | None:
+    """The template with the words that stand there now; None: a number's two ends have no words yet.
+
+    Raises:
+        SettingsError: there are none, and their neighbours are asked for.
+    """
+    task = search.task
+    if task.kind == "number" and task.words is None and search.run.words is None:
+        if settings.neighbours is not None:
+            raise SettingsError(
+                f"neighbours: task '{task.name}' has no words of its own, so nothing is near them; give "
+                "words: {lower: …, upper: …}, or leave neighbours out"
+            )
+        return None
+    return bound_candidate(search.run, Candidate(template), task, search.backbone)
+
+
+def _lists(search: Search, given: str, labels: Sequence[str]) -> Lists:
+    """A user's words of each label; once candidates were made of them, the file may be gone."""
+    known = kept_lists(search.folder.work) if search.folder.candidates.is_file() else None
+    if known is not None and not Path(given).exists():
+        return known
+    return read_word_list(Path(given), labels)
 
 
 def _vocabulary(search: Search, applied: Applied, settings: WordSettings) -> Vocabulary:
@@ -211,9 +245,13 @@ def _pools(
     labels: Sequence[str],
     lists: Lists | None,
     vocabulary: Vocabulary | None,
-    current: Applied,
+    manual: Sequence[int] | None,
 ) -> list[Ints]:
-    """The columns of the table that are combined, for each class, the best first."""
+    """The columns of the table that are combined, for each class, the best first.
+
+    Args:
+        manual: the token of each class's own word, whose neighbours are kept.
+    """
     sums = table.sums.log_p if settings.by == "log_probability" else table.sums.logit
     if lists is not None:
         column = {word: number for number, word in enumerate(table.words)}
@@ -223,11 +261,10 @@ def _pools(
             pools.append(own[best_words(sums[number : number + 1, own], settings.top)[0]])
         return pools
     pools = best_words(sums, settings.top)
-    if settings.neighbours is None or vocabulary is None:
+    if settings.neighbours is None or vocabulary is None or manual is None:
         return pools
     ids = np.array(vocabulary.ids)
     head = search.backbone.head
-    manual = own_ids(current, search.task.examples("train")[0])
     kept = []
     for pool, token in zip(pools, manual, strict=True):
         vectors = head.rows(ids[pool].tolist())[0].numpy()
