@@ -175,8 +175,7 @@ class Task:
     ) -> Task:
         """Take a dev split out of train: its rows leave train, labels keep their proportions.
 
-        Rows with the same fields, or of the same group, stay on one side together, so that dev
-        never holds a text that was trained on; dev may be a few rows short of `size` for that.
+        Rows with the same fields or of one group stay together; dev may be a few rows short for that.
 
         Args:
             size: rows of dev. Give this or `fraction`.
@@ -194,8 +193,7 @@ class Task:
         return self.with_splits(train=stay, dev=gone)
 
     def subsample(self, split: str, n: int, seed: int = 0) -> Task:
-        """Keep n rows of a split, in their order. With one seed, fewer rows are a part of more
-        rows.
+        """Keep n rows of a split, in their order; with one seed, fewer rows are a part of more.
 
         Raises:
             UsageError: n is not between 1 and the number of rows.
@@ -216,8 +214,7 @@ class Task:
             seed: 0 to 2**32 - 1.
             test: the split that becomes "test"; LM-BFF tests on GLUE's dev: `test="dev"`.
         Raises:
-            UsageError: a label has fewer than 2 k rows, free-text targets, or numbers without
-                bounds.
+            UsageError: a label has fewer than 2 k rows, free-text targets, numbers without bounds.
         """
         tested = {"test": self.examples(test)} if test is not None else {}
         train, dev = k_shot(self.examples("train"), k, seed, coarse_label(self.kind, self.bounds))

@@ -145,9 +145,7 @@ def _shaped(task: Task, settings: RunSettings) -> RunData:
             kept = "it is test here" if tested else "set aside"
             notes.append(f"dev: the task's own is no dev under k_shot, {kept}")
     elif settings.test_on_dev and "test" not in task.split_names and "dev" in task.split_names:
-        splits = {name: split for name, split in task.splits.items() if name != "dev"}
-        task = replace(task, splits={**splits, "test": task.splits["dev"]})
-        task, note = _with_dev(task, settings)
+        task, note = _with_dev(_tested_on_dev(task), settings)
         notes += ["test: the task's dev file", *([note] if note else [])]
     elif "dev" not in task.split_names:
         task, note = _with_dev(task, settings)
@@ -293,11 +291,15 @@ def _with_dev(task: Task, settings: RunSettings) -> tuple[Task, str]:
 def _without_dev(task: Task) -> tuple[Task, str]:
     """The task without its dev split, on which nothing is to be chosen: where there is no test, it
     is one."""
-    splits = {name: split for name, split in task.splits.items() if name != "dev"}
-    if "test" in splits:
-        return replace(task, splits=splits), "dev: left out (dev_size: 0)"
-    test = {"test": task.splits["dev"]}
-    return replace(task, splits={**splits, **test}), "test: the task's dev rows (dev_size: 0)"
+    if "test" in task.split_names:
+        return task.without_split("dev"), "dev: left out (dev_size: 0)"
+    return _tested_on_dev(task), "test: the task's dev rows (dev_size: 0)"
+
+
+def _tested_on_dev(task: Task) -> Task:
+    """The task with its dev split for its test split."""
+    bare = task.without_split("dev")
+    return replace(bare, splits={**bare.splits, "test": task.splits["dev"]})
 
 
 def _format(path: str) -> str:
