@@ -34,6 +34,7 @@ SEED = "seed"
 
 _MOST = 2_000
 _OF_TRAIN = ("train_limit", "train_balanced", "unlabelled", "unlabelled_limit")
+_NO_ROWS = "it needs labelled rows, and train_limit: 0 leaves none"
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,9 @@ def _cell(
             assert checked is not None
             variants(checked)
         except SettingsError as error:
-            checked, refused = None, str(error).replace("run: ", "")
+            none_left = recipe is None and values.get("train_limit") == 0
+            checked = None
+            refused = _NO_ROWS if none_left else str(error).replace("run: ", "")
         if recipe is not None and row.product is not None:
             place = recipe.place(place, row.product)
         runs.append(CellRun(split, place, checked))

@@ -35,13 +35,13 @@ from softprompt.recipes.prepare import prepare, with_demonstrations
 from softprompt.recipes.run_data import RunData, run_task
 from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
+from softprompt.recipes.search.begin import labels_of
 from softprompt.recipes.search.candidates import CANDIDATES
 from softprompt.recipes.search.folder import BEST
 from softprompt.recipes.search.templates.lists import read_templates
 from softprompt.recipes.search.words.classes import classes_of
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.watching import Fact, Silent, Watcher
-from softprompt.text.answers import POLES
 from softprompt.tuning.run import versions
 
 _OURS = (FIT, ENSEMBLE, BEST, REPORT, DONE, DATA, SESSIONS, CONFIG)
@@ -167,7 +167,7 @@ def _ends_to_find(settings: LmBffSettings, task: Task) -> dict[str, str] | None:
     """Stand-ins for the words of a number's ends, where it has none and they are searched."""
     searched = any(step.find == "words" for step in settings.search)
     wanted = task.kind == "number" and task.words is None and searched
-    return {end: end for end in POLES} if wanted else None
+    return {end: end for end in labels_of(task)} if wanted else None
 
 
 def _hashes(task: Task, above: str) -> dict[str, str]:
