@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from softprompt.data.columns import Kind
 from softprompt.data.examples import Example
-from softprompt.data.sampling import stratified_split
+from softprompt.data.sampling import permutation, stratified_split
 from softprompt.errors import UsageError
 
 
@@ -49,6 +49,35 @@ def dev_from_train(
     if not gone:
         raise UsageError(f"no row can leave train for a dev split of {size}; use a larger size")
     return [train[i] for i in stay], [train[i] for i in gone]
+
+
+def subsample(rows: Sequence[Example], n: int, seed: int, *, whole: bool) -> list[Example]:
+    """Some of the rows, in their order; with one seed, fewer rows are a part of more.
+
+    Args:
+        n: how many.
+        whole: a group goes or stays as a whole, so that there may be a few rows less than n.
+    Raises:
+        UsageError: n is not between 1 and the number of rows, or is less than a whole group.
+    """
+    if not 1 <= n <= len(rows):
+        raise UsageError(f"expected 1 to {len(rows)}, the rows there are, got {n}")
+    together: dict[str | int, list[int]] = {}
+    for place, row in enumerate(rows):
+        key = row.group if whole and row.group is not None else place
+        together.setdefault(key, []).append(place)
+    groups = list(together.values())
+    kept: list[int] = []
+    for number in permutation(len(groups), seed):
+        if len(kept) + len(groups[number]) > n:
+            break
+        kept += groups[number]
+    if not kept:
+        most = max(map(len, groups))
+        raise UsageError(
+            f"a metric counts whole groups, of up to {most} rows; expected at least so many, got {n}"
+        )
+    return [rows[place] for place in sorted(kept)]
 
 
 def coarse_label(kind: Kind, bounds: tuple[float, float] | None) -> Callable[[Example], str]:

@@ -25,10 +25,10 @@ from softprompt.data.filesets import (
 )
 from softprompt.data.hub import open_split
 from softprompt.data.loading import Skipped, Split
-from softprompt.data.metrics import PartScore, check_metric, text_score
+from softprompt.data.metrics import PartScore, check_metric, find_metric, text_score
 from softprompt.data.readers import FrameSource, RowSource
-from softprompt.data.sampling import k_shot, permutation
-from softprompt.data.splitting import coarse_label, dev_from_train
+from softprompt.data.sampling import k_shot
+from softprompt.data.splitting import coarse_label, dev_from_train, subsample
 from softprompt.errors import UsageError
 from softprompt.text.tokens import Family
 
@@ -195,14 +195,14 @@ class Task:
     def subsample(self, split: str, n: int, seed: int = 0) -> Task:
         """Keep n rows of a split, in their order; with one seed, fewer rows are a part of more.
 
+        Where a metric counts groups (MultiRC's questions), rows to be scored keep theirs whole: n at most.
+
         Raises:
-            UsageError: n is not between 1 and the number of rows.
+            UsageError: n is not between 1 and the number of rows, or is less than a whole group.
         """
-        rows = self.examples(split)
-        if not 1 <= n <= len(rows):
-            raise UsageError(f"n: expected 1 to {len(rows)}, the rows of {split!r}, got {n}")
-        kept = sorted(permutation(len(rows), seed)[:n])
-        return self.with_splits(**{split: [rows[i] for i in kept]})
+        counted = split != "train" and not self.parts
+        whole = counted and any(find_metric(name)[0].grouped for name in self.metrics)
+        return self.with_splits(**{split: subsample(self.examples(split), n, seed, whole=whole)})
 
     def few_shot(self, k: int, seed: int, test: str | None = None) -> Task:
         """K rows per label to train on and another k per label for dev, by LM-BFF's law.

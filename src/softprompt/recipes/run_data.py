@@ -191,8 +191,11 @@ def _limited(task: Task, settings: RunSettings, notes: list[str]) -> Task:
             kept = balanced(_labels(task, rows), limit, settings.data_seed)
             task, how = task.with_splits(train=[rows[i] for i in kept]), ", spread over the labels"
         else:
-            task = task.subsample(split, limit, settings.data_seed)
-        notes.append(f"{split}: {limit:,} of {len(rows):,} rows{how}")
+            try:
+                task = task.subsample(split, limit, settings.data_seed)
+            except UsageError as error:
+                raise SettingsError(f"{split}_limit: {error}") from None
+        notes.append(f"{split}: {len(task.examples(split)):,} of {len(rows):,} rows{how}")
     return task
 
 
