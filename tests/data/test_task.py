@@ -63,13 +63,22 @@ def test_json_targets_and_lists_keep_their_meaning(tmp_path: Path) -> None:
         {"i": "x", "p": "the premise", "c": ["one", "two"], "g": 3, "y": True},
         {"i": "y", "p": ["part", "part two"], "c": ["three"], "g": 3, "y": False},
     )
-    task = Task.from_jsonl(
-        path, fields="p", target="y", id="i", candidates="c", group="g", labels=[False, True]
-    )
+    task = Task.from_jsonl(path, fields="p", target="y", id="i", group="g", labels=[False, True])
     first, second = task.examples("train")
-    assert first == Example("x", {"p": "the premise"}, "true", ("one", "two"), "3")
+    assert first == Example("x", {"p": "the premise"}, "true", group="3")
     assert second.fields["p"] == ("part", "part two")
     assert task.labels == ("false", "true")
+
+
+def test_answers_of_an_example_are_texts(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", {"p": "it rained", "c": ["so wet", "so dry"], "y": "so wet"})
+    given: Any = {"fields": "p", "target": "y", "candidates": "c"}
+    task = Task.from_jsonl(path, **given, kind="text")
+    assert task.examples("train")[0].candidates == ("so wet", "so dry")
+    with pytest.raises(
+        UsageError, match=r"candidates are given, but the kind is 'label'; .* kind: text"
+    ):
+        Task.from_jsonl(path, **given)
 
 
 def test_free_text_numbers_and_distributions_are_targets(tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ downloaded, and nothing but the four small sets that ship is part of the package
   comes out of train (`data_seed`), so that nothing is chosen on what is reported. The note of each task says so.
 - **Metrics**: the first one selects. `softprompt.data.metrics.overall` gives a benchmark's one number, the mean
   over its tasks of the mean of a task's metrics. BLEU and ROUGE need `pip install 'softprompt[text]'`; in Chinese
-  write `bleu:zh`, `rouge_l:zh`. MultiRC's exact match counts whole questions, so it needs their `group`.
+  write `bleu:zh`, `rouge_l:zh`. MultiRC's exact match counts whole questions, so it needs their `group`, and
+  `test_limit` and `dev_limit` keep its questions whole (at most so many rows, then).
+- **Answers of each example's own**, as COPA has, are texts in a column of lists: `kind: text, candidates: COLUMN`.
 - **LAMA** is no task but a probe: `softprompt.recipes.lama.probe(backbone, read_lama(FOLDER))` gives P@1, P@10 and
   the mean reciprocal rank by relation.
 

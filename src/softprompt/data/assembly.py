@@ -97,6 +97,10 @@ def assemble(
     given = options.get("labels")
     if given is not None and kind != "label":
         raise UsageError(f"labels are given, but the kind is {kind!r}")
+    if options.get("candidates") is not None and kind != "text" and target is not None:
+        raise UsageError(
+            f"candidates are given, but the kind is {kind!r}; an example's own answers are texts: kind: text"
+        )
     names: tuple[str, ...] = ()
     mapping: Mapping[str, str] | None = None
     if given is not None:
