@@ -162,7 +162,7 @@ def _rank(
             if prior is not None:
                 mean[: len(prior)] -= prior
         padded = pad_sequence(means, batch_first=True, padding_value=-torch.inf)
-        rows = torch.softmax(padded, dim=-1)
+        rows = torch.softmax(padded.cpu().double(), dim=-1)  # in single, 1e-45 and less are 0
         for number, row in zip(whole, rows, strict=True):
             question = asked[number]
             own = row[: len(question.labels)]

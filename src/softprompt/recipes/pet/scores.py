@@ -19,13 +19,15 @@ from softprompt.data.examples import Example
 from softprompt.data.pool import Pool
 from softprompt.errors import RunError
 from softprompt.inference.applied import Applied
-from softprompt.inference.evaluate import TINY
 from softprompt.inference.predict import Prediction, predict
 from softprompt.recipes.pet.votes import Scores, softmax
 from softprompt.recipes.run_folder import write_bytes
 
 NO_CANDIDATE = np.float32(-1e4)
 """The score behind an example's own candidates, where others have more."""
+
+SMALLEST = np.finfo(np.float64).tiny
+"""What a probability that is too small to be written counts as: its logarithm is -708."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def as_scores(predictions: Sequence[Prediction]) -> Scores:
     found = np.full((len(predictions), width), NO_CANDIDATE, dtype=np.float32)
     for row, one in zip(found, predictions, strict=True):
         shares = np.fromiter(one.probabilities.values(), dtype=np.float64)
-        row[: len(shares)] = np.log(np.maximum(shares, TINY))
+        row[: len(shares)] = np.log(np.maximum(shares, SMALLEST))
     return found
 
 
