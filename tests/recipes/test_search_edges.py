@@ -55,6 +55,32 @@ def test_neighbours_of_words_of_several_tokens_are_refused_before_the_pass(
     assert not (here / "found").exists()
 
 
+def test_the_own_words_are_compared_as_the_tokenizer_writes_them(
+    here: Path, bert: Path, backbone: Backbone
+) -> None:
+    """A capital letter is gone in an uncased token; what is left of it is compared, not dropped."""
+    said = {}
+    for name, positive in (("lower", "great"), ("upper", "Great"), ("several", "very good")):
+        run = small_run(here, bert, words={"positive": positive, "negative": "awful"})
+        searched(run, here / name, backbone, told := Noting(), fits=0)
+        said[name] = next(note for note in told.notes if "the run's own" in note).split("own ")[1]
+    assert said["lower"].startswith("awful / great: 0.")
+    assert said["upper"] == said["lower"].replace("great", "Great")
+    assert said["several"] == "awful / very good are not all among the words"
+
+
+def test_a_line_separator_in_a_label_parts_no_line(
+    here: Path, bert: Path, backbone: Backbone
+) -> None:
+    made = [{"text": e.fields["text"], "mood": f"so\u2028{e.target}"} for e in rows(24)]
+    write_jsonl(here / "odd.jsonl", made)
+    task = {"train": "odd.jsonl", "fields": ["text"], "target": "mood"}
+    found = searched(small_run(here, bert, task=task, words=None), here / "found", backbone)
+    again = searched(small_run(here, bert, task=task, words=None), here / "found", backbone)
+    assert again.candidates == found.candidates
+    assert list(found.best.words or {}) == ["so\u2028negative", "so\u2028positive"]
+
+
 def test_what_an_interrupted_search_left_outlives_a_refusal(
     here: Path, bert: Path, backbone: Backbone
 ) -> None:

@@ -15,7 +15,7 @@ from softprompt.errors import RunError
 from softprompt.recipes.comparison_plan import CellRun
 from softprompt.recipes.measuring import COSTS, Costs, read_costs
 from softprompt.recipes.outcomes import Outcome, read_outcome
-from softprompt.recipes.run_folder import DONE, METRICS, PREDICTIONS, RunFolder
+from softprompt.recipes.run_folder import DONE, METRICS, PREDICTIONS, RunFolder, read_lines
 
 SAME = 1e-9
 
@@ -183,14 +183,14 @@ def _tested(split: int, outcome: Outcome, metric: str) -> Scored:
 
 def _dev_scores(path: Path, metric: str) -> list[float]:
     """Every evaluation on dev, from metrics.jsonl."""
-    records = [record for record in _lines(path) if isinstance(record.get("dev"), dict)]
+    records = [record for record in read_lines(path) if isinstance(record.get("dev"), dict)]
     found = [record["dev"].get(metric) for record in records]
     return [value for value in found if isinstance(value, int | float)]
 
 
 def _answers(path: Path) -> dict[str, Answers]:
     sets: dict[str, list[dict[str, Any]]] = {}
-    for row in _lines(path):
+    for row in read_lines(path):
         sets.setdefault(row["split"], []).append(row)
     return {
         name: Answers(
@@ -205,9 +205,3 @@ def _answers(path: Path) -> dict[str, Answers]:
 
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -121,7 +121,7 @@ def held_texts(path: Path, most: int | None = None) -> list[str]:
         DataError: it cannot be read, or there are none in it.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"expected a readable UTF-8 file of texts, found: {error}", str(path)

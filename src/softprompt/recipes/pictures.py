@@ -5,18 +5,16 @@ One line per seed; of a sweep one per variant, the mean over its seeds, the best
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 from softprompt.analysis.plots import Course, Points, learning_curve
 from softprompt.recipes.choice import Choice, Tried
 from softprompt.recipes.outcomes import Outcome
 from softprompt.recipes.prepare import Prepared
-from softprompt.recipes.run_folder import METRICS
+from softprompt.recipes.run_folder import METRICS, read_lines
 
 
 def training_picture(prepared: Prepared, tried: Sequence[Tried], choice: Choice) -> bytes:
@@ -39,19 +37,13 @@ def _course(name: str, outcomes: Sequence[Outcome], metric: str) -> Course:
     loss: dict[int, list[float]] = defaultdict(list)
     dev: dict[int, list[float]] = defaultdict(list)
     for outcome in outcomes:
-        for record in _records(outcome.place / METRICS):
+        for record in read_lines(outcome.place / METRICS):
             if isinstance(record.get("loss"), float):
                 loss[record["step"]].append(record["loss"])
             if isinstance(record.get("dev", {}).get(metric), float | int):
                 dev[record["step"]].append(record["dev"][metric])
     kept = outcomes[0].step if len(outcomes) == 1 else None
     return Course(name, _means(loss), _means(dev), kept)
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _means(values: dict[int, list[float]]) -> Points:

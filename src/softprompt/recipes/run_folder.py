@@ -228,3 +228,13 @@ def write_text(path: Path, text: str) -> None:
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """One JSON object a line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[Any]:
+    """What `write_lines` wrote; nothing where there is no such file.
+
+    A line ends with a newline alone: `str.splitlines` would also part a text at its U+2028.
+    """
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -97,7 +97,7 @@ def read_candidates(path: Path) -> list[Candidate]:
         DataError: no such file, a line that is no candidate, or none at all; says which line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # U+2028 may stand in a line
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

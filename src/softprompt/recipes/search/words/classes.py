@@ -13,7 +13,7 @@ from softprompt.data.task import Task
 from softprompt.errors import SettingsError
 from softprompt.inference.applied import Applied
 from softprompt.recipes.search.words.ranking import Gold
-from softprompt.text.answers import POLES, Poles, Verbalizer
+from softprompt.text.answers import POLES
 
 
 def classes_of(task: Task) -> list[str]:
@@ -62,36 +62,34 @@ def gold_of(task: Task, labels: Sequence[str]) -> Gold:
     return Gold(classes, len(labels), values)
 
 
-def own_words(current: Applied) -> list[str]:
-    """The word that stands for each class now: the run's, the task's, or the label itself.
+def own_words(current: Applied, example: Example) -> list[tuple[str, int | None]]:
+    """The word that stands for each class now, and its token: of several words the first of one token, else the
+    first, and None.
 
     Args:
-        current: the run's template with its own words.
-    """
-    answers = current.answers
-    if isinstance(answers, Poles):
-        return list(answers.words)
-    assert isinstance(answers, Verbalizer)
-    return [rows[0][0] for rows in answers.words.values()]
-
-
-def own_ids(current: Applied, example: Example) -> list[int]:
-    """The token of the word that stands for each class now; of several words the first of one token.
-
-    Args:
+        current: the run's template with its own words, the task's, or the labels themselves.
         example: in which they are tokenised.
+    """
+    found: dict[int, tuple[str, int | None]] = {}
+    candidates = current.answers.candidates(None)
+    for candidate, ids in zip(candidates, current.candidate_ids(example), strict=True):
+        token = ids[0] if len(ids) == 1 else None
+        known = found.setdefault(candidate.label, (candidate.words[0], token))
+        if known[1] is None and token is not None:
+            found[candidate.label] = (candidate.words[0], token)
+    return [found[number] for number in range(len(found))]
+
+
+def own_tokens(own: Sequence[tuple[str, int | None]]) -> list[int]:
+    """The tokens of `own_words`.
+
     Raises:
         SettingsError: a class has no word of one token.
     """
-    found: dict[int, int] = {}
-    candidates = current.answers.candidates(None)
-    for candidate, ids in zip(candidates, current.candidate_ids(example), strict=True):
-        if len(ids) == 1:
-            found.setdefault(candidate.label, ids[0])
-    count = len(current.answers.labels(None))
-    if len(found) < count:
+    tokens = [token for _, token in own if token is not None]
+    if len(tokens) < len(own):
         raise SettingsError(
             "neighbours: the run's own words have neighbours where each is one token here; give such words, "
             "or leave neighbours out"
         )
-    return [found[number] for number in range(count)]
+    return tokens

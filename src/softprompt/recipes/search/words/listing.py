@@ -22,7 +22,7 @@ def read_word_list(path: Path, labels: Sequence[str]) -> dict[str, list[str]]:
     if path.suffix in (".yaml", ".yml"):
         return _by_label(path, labels)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise DataError(f"--words: {path}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -63,6 +63,8 @@ class Looked:
             text += f" ({found.tied:,} are tied)"
         if self.own_score is not None:
             text += f"; the run's own {' / '.join(self.own)}: {self.own_score:.3f}"
+        elif self.own:
+            text += f"; the run's own {' / '.join(self.own)} are not all among the words"
         return text
 
 

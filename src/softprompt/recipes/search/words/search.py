@@ -29,7 +29,7 @@ from softprompt.recipes.search.words.cache import (
     made_for,
     save_table,
 )
-from softprompt.recipes.search.words.classes import classes_of, gold_of, own_ids, own_words
+from softprompt.recipes.search.words.classes import classes_of, gold_of, own_tokens, own_words
 from softprompt.recipes.search.words.listing import read_word_list
 from softprompt.recipes.search.words.ranking import (
     Combinations,
@@ -119,18 +119,16 @@ def _look(search: Search, settings: WordSettings) -> Looked:
     unsaid = Candidate(str(template), {label: label for label in labels})
     applied = bound_candidate(search.run, unsaid, task, search.backbone)
     current = _current(search, settings, str(template))
-    manual = None
-    if settings.neighbours is not None and current is not None:
-        manual = own_ids(current, task.examples("train")[0])
+    own = [] if current is None else own_words(current, task.examples("train")[0])
+    manual = None if settings.neighbours is None else own_tokens(own)
     lists = None if settings.words is None else _lists(search, settings.words, labels)
     vocabulary = None if lists is not None else _vocabulary(search, applied, settings)
     table = _kept(search, settings, lists)
     if table is None:
         table = _read(search, applied, gold, lists, vocabulary)
         save_table(search.folder.work, table, lists)
-    own = [] if current is None else own_words(current)
     pools = _pools(search, settings, table, labels, lists, vocabulary, manual)
-    mine = _own_columns(own, table) if own else None
+    mine = _own_columns(own, table, vocabulary) if own else None
     columns = np.unique(np.concatenate([*pools, *(() if mine is None else (mine,))]))
     log_p = _of_pools(search, applied, table, columns, vocabulary)
     words = [table.words[column] for column in columns]
@@ -157,7 +155,7 @@ def _look(search: Search, settings: WordSettings) -> Looked:
         pools=[[table.words[column] for column in pool] for pool in pools],
         found=found,
         best=[words[column] for column in found.words[0]],
-        own=own,
+        own=[word for word, _ in own],
         own_score=compared,
         unsaid=_unsaid(applied, lists is not None),
     )
@@ -308,10 +306,16 @@ def _of_pools(
     return found
 
 
-def _own_columns(own: Sequence[str], table: Table) -> Ints | None:
-    """Where they are in the table; None: one of them is not, as it has several tokens."""
-    column = {word: number for number, word in enumerate(table.words)}
-    found = [column.get(word) for word in own]
+def _own_columns(
+    own: Sequence[tuple[str, int | None]], table: Table, vocabulary: Vocabulary | None
+) -> Ints | None:
+    """Where the run's own words are in the table; None: one of them is not.
+
+    By their tokens, for a tokenizer may write Yes as yes; of listed words by their texts.
+    """
+    known: Sequence[object] = table.words if vocabulary is None else vocabulary.ids
+    column = {word: number for number, word in enumerate(known)}
+    found = [column.get(word if vocabulary is None else token) for word, token in own]
     return None if None in found else np.array(found, dtype=np.int64)
 
 
