@@ -78,7 +78,7 @@ def test_every_task_is_trained_predicted_and_reported(task: str, few: Path, tmp_
         "objective": entry.objective,
         "n_patterns": 2 if task == "wsc:pet" else 1,
         "training": SHORT,
-        "test_limit": 3,
+        "test_limit": 8 if task == "multirc" else 3,  # whole questions
         "render": {"limit": 160},
         "distil": [{"name": "head", "training": SHORT}],
         "out": str(tmp_path / "run"),
