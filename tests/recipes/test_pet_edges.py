@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from softprompt.backbones.loading import load_backbone
 from softprompt.data.examples import Example
 from softprompt.errors import SettingsError
 from softprompt.recipes.pet import course, members, products
@@ -18,8 +19,10 @@ from softprompt.recipes.pet.run import run_recipe
 from softprompt.recipes.pet.scores import Shards, write_scores
 from softprompt.recipes.pet.votes import combined
 from softprompt.recipes.recipes import KNOWN
-from tests.recipes.test_pet import Told, recipe
-from tests.small_runs import BAD, GOOD
+from softprompt.recipes.run_file import read_run
+from tests.recipes.test_pet import TASK, Told, recipe
+from tests.small_runs import BAD, GOOD, write_jsonl
+from tests.tiny_models import save_checkpoint
 
 
 def test_models_whose_patterns_were_never_right_count_alike() -> None:
@@ -86,12 +89,63 @@ def test_reversed_words_need_words_for_each_label(here: Path, bert: Path):
 def test_a_product_is_asked_as_the_models_are(here: Path, bert: Path):
     asked = {"loss": "hinge", "masks": "longest", "fill": "max_first", "training_score": "mean"}
     settings = recipe(here, bert, objective=asked)
-    clozes = run_recipe(settings).seeds[0].clozes
-    head, prompt = (product_run(settings, one, clozes, 0, Path("p")) for one in settings.distil)
+    clozes, own = run_recipe(settings).seeds[0].clozes, load_backbone(str(bert))
+    head, prompt = (
+        product_run(settings, one, clozes, 0, Path("p"), own) for one in settings.distil
+    )
     assert (prompt.objective.masks, prompt.objective.fill) == ("longest", "max_first")
     assert prompt.objective.training_score == "mean"
     assert (prompt.objective.loss, prompt.objective.temperature) == ("cross_entropy", 2.0)
     assert (head.objective.masks, head.objective.temperature) == ("own", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("models", "asked", "product", "kept"),
+    [
+        ("bert", {"fill": "max_first", "answer_score": "mean"}, "t5", {"answer_score": "mean"}),
+        ("bert", {"masks": "longest"}, "gpt2", {}),
+        ("t5", {"answer_end": False, "sentinel_answers": True}, "bert", {}),
+        ("t5", {"answer_end": False, "sentinel_answers": True}, "bart", {"answer_end": False}),
+    ],
+)
+def test_a_product_of_another_family_is_asked_as_it_can_be(
+    here: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    models: str,
+    asked: dict[str, Any],
+    product: str,
+    kept: dict[str, Any],
+):
+    """BART has no sentinels to begin an answer with."""
+    home = tmp_path_factory.mktemp("models")
+    backbone, other = (save_checkpoint(kind, home / kind) for kind in (models, product))
+    small = {
+        "name": "small",
+        "backbone": str(other),
+        "method": {"name": "prompt_tuning", "length": 2},
+        "training": {"steps": 2, "batch_size": 4},
+    }
+    patterns = ["{review} It was {mask}.", "{review} In short: {mask}"]
+    run_recipe(recipe(here, backbone, patterns=patterns, objective=asked, distil=[small]))
+    found = read_run(here / "run" / "products" / "small").resolved()["objective"]
+    assert {key: found[key] for key in kept} == kept
+    left = {key: found[key] for key in asked if key not in kept}
+    usual = {"fill": "parallel", "masks": "own", "answer_end": True, "sentinel_answers": False}
+    assert left == {key: usual[key] for key in left}
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_written_answers_are_refused_before_anything_is_trained(
+    here: Path, tmp_path_factory: pytest.TempPathFactory, kind: str
+):
+    """There are no scores of labels to average."""
+    model = save_checkpoint(kind, tmp_path_factory.mktemp("models") / kind)
+    told, patterns = Told(), ["{review} It was {mask}.", "{review} In short: {mask}"]
+    given = recipe(here, model, patterns=patterns, objective={"prediction": "greedy"})
+    with pytest.raises(SettingsError, match=r"^objective\.prediction: greedy .*use rank"):
+        run_recipe(given, told)
+    assert not told.calls
+    assert not (here / "run").exists()
 
 
 def test_a_products_own_backbone_is_tried_before_anything_is_trained(here: Path, bert: Path):
@@ -196,7 +250,50 @@ def test_models_without_a_label_are_told_by_their_number(
     run_recipe(recipe(here, bert, recipe="ipet", distil=[], generations=1, growth=1.5), told)
     said = [line for line in told.warnings if "generation 1" in line]
     assert len(said) == 1  # and nothing of repeated rows
-    assert "to 2 of 2 models no row of the pool looked like 'positive'" in said[0]
+    assert "no row of the pool looked like 'positive' to 2 of 2 models" in said[0]
+
+
+def test_each_label_is_told_with_the_models_that_lack_it(
+    here: Path, bert: Path, monkeypatch: pytest.MonkeyPatch
+):
+    found = iter([(0, 0), (0, 2)])
+
+    def few(*_: Any, **__: Any) -> Picked:
+        return Picked((0, 1), (0, 1), (2, 2), next(found))
+
+    monkeypatch.setattr(course, "pick", few)
+    told = Told()
+    run_recipe(recipe(here, bert, recipe="ipet", distil=[], generations=1, growth=1.5), told)
+    said = "no row of the pool looked like 'negative' to 2, 'positive' to 1 of 2 models"
+    assert any(said in line for line in told.warnings)
+
+
+def test_rows_that_labels_share_count_for_each_by_its_share(here: Path, bert: Path):
+    """Eight rows, 0.75 × 6 + 0.25 × 2 = 5 of them positive: a generation of 16 adds 5 and 3."""
+    shares = [0.75] * 6 + [0.25] * 2
+    rows = [
+        {"review": text, "mood": {"positive": share, "negative": 1 - share}}
+        for text, share in zip(GOOD, shares, strict=False)
+    ]
+    write_jsonl(here / "soft.jsonl", rows)
+    write_jsonl(here / "held.jsonl", [{"review": BAD[0], "mood": "negative"}])
+    files = {"train": "soft.jsonl", "test": "held.jsonl", "labels": ["positive", "negative"]}
+    run = run_recipe(
+        recipe(
+            here,
+            bert,
+            recipe="ipet",
+            task={**TASK, **files},
+            train_limit=None,
+            train_balanced=False,
+            unlabelled={"files": "reviews.csv", "fields": {"review": "review"}},
+            growth=2,
+            generations=2,
+            distil=[],
+        )
+    )
+    grown = run.seeds[0].generations[1:]
+    assert [one.picked[0].wanted for one in grown] == [(5, 3), (15, 9)]
 
 
 def test_rows_of_scores_are_read_shard_by_shard(tmp_path: Path):

@@ -6,9 +6,10 @@ was prepared, not settings' files or the folder above.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from softprompt.data.pool import Pool
 from softprompt.data.task import Task
 from softprompt.recipes.outcomes import Outcome
 from softprompt.recipes.pet.generations import Picked, n_generations, others, pick, sizes
-from softprompt.recipes.pet.members import Made, made, make, members_of
+from softprompt.recipes.pet.members import MEMBER, Made, made, make, members_of, scored_pool
 from softprompt.recipes.pet.pace import SCORED, Pace
 from softprompt.recipes.pet.products import backbone_of, distil, leave_ensemble, product_run
 from softprompt.recipes.pet.results import Generation, SeedOutcome
@@ -29,12 +30,15 @@ from softprompt.recipes.pet.settings import (
     Cloze,
     IpetSettings,
     PetSettings,
+    Product,
     product_place,
 )
 from softprompt.recipes.pet.unlabelled import met
 from softprompt.recipes.pet.votes import weights_of
 from softprompt.recipes.run_folder import RunFolder
+from softprompt.recipes.schema import RunSettings
 from softprompt.recipes.watching import Part, Watcher
+from softprompt.tuning.settings import TrainingSettings
 
 
 class Course:
@@ -57,6 +61,8 @@ class Course:
         self._task, self._pool, self._clozes = task, pool, clozes
         self._told = told
         self._labelled = task.examples("train")
+        self._counts = _label_counts(self._labelled, task.labels)
+        self._distilled = self._distillations()
         self._notes: list[str] = []
         self._pace = Pace(self._planned())
 
@@ -126,7 +132,7 @@ class Course:
                 )
             )
             if fresh:
-                self._pace.done(self._member_rows())
+                self._pace.done(self._member_rows(number))
         before = [np.nan if one.before is None else one.before for one in found]
         weights = weights_of(before, self._settings.weights).tolist()
         return Generation(number, members, found, weights, picked)
@@ -134,44 +140,49 @@ class Course:
     # --- how long it takes --------------------------------------------------------------------
 
     def _planned(self) -> float:
-        """Rows of all that is still to be done, as far as it is known."""
-        settings, models = self._settings, len(self._clozes) * self._settings.repetitions
-        generations = 1
-        if isinstance(settings, IpetSettings):
-            generations += self._n_generations(settings)
-        there = sum(1 for _ in self._place.glob("generation-*/*/member.json"))
-        rows = (models * generations - there) * self._member_rows()
-        for product in settings.distil if self._pool is not None else ():
-            run = product_run(settings, product, self._clozes, self._seed, self._place)
-            rows += run.training.steps * run.training.batch_size
-        return rows
+        """Rows of all that is still to be done."""
+        models, numbers = len(self._clozes) * self._settings.repetitions, [0]
+        if isinstance(self._settings, IpetSettings):
+            numbers += self._fitting(self._settings)
+        rows = 0.0
+        for number in numbers:
+            there = list((self._place / f"generation-{number}").glob(f"*/{MEMBER}"))
+            rows += (models - len(there)) * self._member_rows(number)
+        runs = (run for _, run, _ in self._distilled)
+        return rows + sum(
+            _taught(run.training) for run in runs if not RunFolder(Path(str(run.out))).finished
+        )
 
-    def _member_rows(self) -> float:
-        training = self._settings.training
-        beside = training.auxiliary.per_example if training.auxiliary.on else 0
-        taught = training.steps * training.batch_size * (1 + beside)
-        return taught + SCORED * len(self._pool or ())
+    def _member_rows(self, generation: int) -> float:
+        """Rows of one model; without labelled ones those of generation 0 are taught nothing."""
+        taught = _taught(self._settings.training) if generation or self._labelled else 0
+        return taught + SCORED * len(scored_pool(self._task, self._pool) or ())
 
     # --- iPET ---------------------------------------------------------------------------------
 
     def _n_generations(self, settings: IpetSettings) -> int:
         if settings.generations is not None:
             return settings.generations
-        return n_generations(len(self._labelled), settings.growth, settings.first)
+        return n_generations(round(sum(self._counts)), settings.growth, settings.first)
+
+    def _wanted(self, settings: IpetSettings, number: int) -> list[int]:
+        """How many rows of each label a generation adds."""
+        return sizes(self._counts, settings.growth, number, settings.first)
+
+    def _fitting(self, settings: IpetSettings) -> list[int]:
+        """The generations that the pool has rows for."""
+        numbers, most = range(1, self._n_generations(settings) + 1), len(self._pool or ())
+        return list(takewhile(lambda one: sum(self._wanted(settings, one)) <= most, numbers))
 
     def _picked(self, settings: IpetSettings, last: Generation, number: int) -> list[Picked] | None:
         """The rows that each model of the next generation is given; None: the pool has not so many."""
         assert self._pool is not None
-        counts = Counter(str(row.target) for row in self._labelled)
-        labels = self._task.labels
-        wanted = sizes([counts[label] for label in labels], settings.growth, number, settings.first)
+        wanted = self._wanted(settings, number)
         if sum(wanted) > len(self._pool):
             self._say(
                 f"generation {number} would label {sum(wanted):,} rows, the pool has "
                 f"{len(self._pool):,}: the last generation is {number - 1}"
             )
-            unmade = self._n_generations(settings) - number + 1
-            self._pace.spare(unmade * len(last.members) * self._member_rows())
             return None
         scores = [member.shards.whole() for member in last.members]
         zero_shot = number == 1 and not self._labelled
@@ -188,20 +199,26 @@ class Course:
                     likeliest=settings.likeliest if zero_shot else None,
                 )
             )
-        short = sum(one.exhausted for one in found)
-        lacking = [one.absent for one in found if one.absent]
-        if lacking:
-            none = sorted({labels[label] for absent in lacking for label in absent})
+        if absent := self._absent(found):
             self._say(
-                f"generation {number}: to {len(lacking)} of {len(found)} models no row of the pool looked "
-                f"like {listed(none)}, so they are taught fewer rows of it"
+                f"generation {number}: no row of the pool looked like {absent} of {len(found)} models, so "
+                "they are taught fewer rows of it"
             )
+        short = sum(one.exhausted for one in found)
         if short:
             self._say(
                 f"generation {number}: for {short} of {len(found)} models the pool had too few rows "
                 "of a label, which are repeated"
             )
         return found
+
+    def _absent(self, found: Sequence[Picked]) -> str:
+        """The labels that no row looked like, and to how many models: `'bad' to 3, 'so so' to 2`."""
+        counts = Counter(label for one in found for label in one.absent)
+        named: defaultdict[int, list[str]] = defaultdict(list)
+        for label in sorted(counts):
+            named[counts[label]].append(self._task.labels[label])
+        return ", ".join(f"{listed(named[count])} to {count}" for count in sorted(named)[::-1])
 
     def _newly(self, picked: Picked) -> list[Example]:
         """The rows that were picked, with their labels; one that stands twice under two ids."""
@@ -216,31 +233,61 @@ class Course:
 
     # --- products -----------------------------------------------------------------------------
 
-    def _products(self, ensemble: Path) -> dict[str, Outcome]:
-        if not self._settings.distil:
-            return {}
+    @property
+    def _undistilled(self) -> str | None:
+        """Why nothing can be distilled; None: something can."""
         if self._pool is None:
-            self._say("nothing is distilled: there are no unlabelled rows; the ensemble is the end")
-            return {}
+            return "there are no unlabelled rows; the ensemble is the end"
         if not self._task.labels:
-            self._say(
-                "nothing is distilled: examples have answers of their own, which no product shares"
-            )
-            return {}
-        found: dict[str, Outcome] = {}
-        for product in self._settings.distil:
+            return "examples have answers of their own, which no product shares"
+        return None
+
+    def _distillations(self) -> list[tuple[Product, RunSettings, Backbone]]:
+        """The products that are made, each with its run and its backbone."""
+        found = []
+        for product in () if self._undistilled else self._settings.distil:
+            own = backbone_of(product, self._settings, self._backbone, self._others)
             place = product_place(self._place, product.title)
-            run = product_run(self._settings, product, self._clozes, self._seed, place)
+            run = product_run(self._settings, product, self._clozes, self._seed, place, own)
+            found.append((product, run, own))
+        return found
+
+    def _products(self, ensemble: Path) -> dict[str, Outcome]:
+        if self._settings.distil and self._undistilled:
+            self._say(f"nothing is distilled: {self._undistilled}")
+        found: dict[str, Outcome] = {}
+        for product, run, own in self._distilled:
             title = f"{self._named}distilled into {product.title}"
-            if not RunFolder(place).finished:
+            fresh = not RunFolder(Path(str(run.out))).finished
+            if fresh:
                 self._told.note(f"{title}{self._pace.left}")
+            assert self._pool is not None
             watcher = Part(self._told, title)
-            own = backbone_of(product, run, self._backbone, self._others)
             found[product.title] = distil(
                 run, product, own, self._task, self._pool, ensemble, watcher
             )
+            if fresh:
+                self._pace.done(_taught(run.training))
         return found
 
     def _say(self, message: str) -> None:
         self._notes.append(message)
         self._told.warning(f"{self._named}{message}")
+
+
+def _label_counts(rows: Sequence[Example], labels: Sequence[str]) -> list[float]:
+    """The rows of each label, `[C]`; one whose target is a distribution adds its share to each."""
+    counts: defaultdict[str, float] = defaultdict(float)
+    for row in rows:
+        target = row.target
+        shares = target if isinstance(target, Mapping) else {str(target): 1.0}
+        total = sum(shares.values())  # 1 to within a thousandth
+        for label, share in shares.items():
+            counts[label] += share / total
+    return [counts[label] for label in labels]
+
+
+def _taught(training: TrainingSettings) -> float:
+    """Rows that a fit is taught, those of an auxiliary loss among them."""
+    beside = training.auxiliary.per_example if training.auxiliary.on else 0
+    return training.steps * training.batch_size * (1 + beside)

@@ -64,22 +64,22 @@ def n_generations(labelled: int, growth: float, first: int = 10, largest: int = 
     return max(1, math.ceil(round(math.log(largest / start, growth), 9)))
 
 
-def sizes(counts: Sequence[int], growth: float, generation: int, first: int = 10) -> list[int]:
+def sizes(counts: Sequence[float], growth: float, generation: int, first: int = 10) -> list[int]:
     """How many newly labelled rows of each label generation j adds, `[C]`: d^j·|T| rows in all, T among
     them, in T's own ratio of labels.
 
     Args:
-        counts: the rows of each label in T.
+        counts: the rows of each label in T; one that is shared by several adds its share to each.
         growth: d.
         generation: j, from 1.
         first: rows of the first generation, spread evenly, where T is empty (zero-shot iPET); the next
             ones are d times as large each.
     """
-    if sum(counts) == 0:
+    labelled = round(sum(counts))
+    if labelled == 0:
         total = round(first * growth ** (generation - 1))
         return _spread(total, [1.0] * len(counts))
-    total = round(sum(counts) * growth**generation) - sum(counts)
-    return _spread(total, [float(count) for count in counts])
+    return _spread(round(labelled * growth**generation) - labelled, counts)
 
 
 def _spread(total: int, shares: Sequence[float]) -> list[int]:

@@ -207,11 +207,16 @@ def _score(
             write_texts(member.texts(split), [one.text or "" for one in found.predictions])
         else:
             write_scores(member.scores(split), as_scores(found.predictions))
-    if pool is None or not task.labels:  # nothing is distilled from answers of an example's own
-        return scored
-    for _ in score_pool(backbone, applied, pool, member.shards):
-        pass
+    if (rows := scored_pool(task, pool)) is not None:
+        for _ in score_pool(backbone, applied, rows, member.shards):
+            pass
     return scored
+
+
+def scored_pool(task: Task, pool: Pool | None) -> Pool | None:
+    """The unlabelled rows that models score; None where there are none, or examples have answers of their
+    own, from which nothing is distilled."""
+    return pool if task.labels else None
 
 
 def untrained(run: RunSettings, task: Task, backbone: Backbone) -> Applied:

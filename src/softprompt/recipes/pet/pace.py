@@ -28,10 +28,6 @@ class Pace:
         self._done += rows
         self._left = max(0.0, self._left - rows)
 
-    def spare(self, rows: float) -> None:
-        """So many need not be done after all."""
-        self._left = max(0.0, self._left - rows)
-
     @property
     def left(self) -> str:
         """`, about 2:10 left`; empty before anything was done."""

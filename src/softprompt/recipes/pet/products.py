@@ -7,7 +7,8 @@ run. Knows scores and rows, not how the models were made.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from softprompt.data.metrics import score as score_metrics
 from softprompt.data.pool import Pool
 from softprompt.data.sampling import permutation
 from softprompt.data.task import Task
-from softprompt.errors import SettingsError
+from softprompt.errors import SettingsError, UsageError
 from softprompt.inference.predict import Prediction
 from softprompt.methods.registry import METHODS
 from softprompt.recipes.outcomes import Outcome, leave_outcome, read_outcome
@@ -64,9 +65,18 @@ def products_of(given: Mapping[str, Any], family: str) -> dict[str, str]:
 STEPS, BATCH = 5_000, 16
 """Of the paper's final classifier."""
 
-ASKED = ("masks", "fill", "answer_score", "training_score", "answer_end", "sentinel_answers")
-"""What a product whose words answer has of the models' objective: how words of several tokens are taught
-and asked."""
+ASKED: Mapping[str, Callable[[Backbone], bool]] = {
+    "answer_score": lambda _: True,
+    "training_score": lambda _: True,
+    "masks": lambda own: own.family == "masked",
+    "fill": lambda own: own.family == "masked",
+    "answer_end": lambda own: own.family == "encoder_decoder",
+    "sentinel_answers": lambda own: (
+        own.family == "encoder_decoder" and bool(own.tokenizer.sentinels)
+    ),
+}
+"""What a product whose words answer has of the models' objective, how words of several tokens are taught and
+asked: key to whether it has an effect on the product's backbone."""
 
 
 def leave_ensemble(
@@ -134,9 +144,18 @@ def soft_scores(place: Path) -> Shards:
 
 
 def product_run(
-    settings: PetSettings, product: Product, clozes: Sequence[Cloze], seed: int, place: Path
+    settings: PetSettings,
+    product: Product,
+    clozes: Sequence[Cloze],
+    seed: int,
+    place: Path,
+    backbone: Backbone | None = None,
 ) -> RunSettings:
-    """A product as `softprompt train` would run it on softly labelled rows."""
+    """A product as `softprompt train` would run it on softly labelled rows.
+
+    Args:
+        backbone: from `backbone_of`; None: not loaded yet, and how words are asked is left open.
+    """
     values = plain_values(settings)
     plain = product.template is None and product.method_name == "classification_head"
     values |= {
@@ -156,25 +175,35 @@ def product_run(
         "out": str(place),
     }
     run = _read(values, product)
-    if run.method.reads_classes:
+    if backbone is None or run.method.reads_classes:
         return run
-    asked = settings.objective.model_dump(mode="json", include=set(ASKED))
+    kept = {key for key, matters in ASKED.items() if matters(backbone)}
+    asked = settings.objective.model_dump(mode="json", include=kept)
     values["objective"] = {**asked, **values["objective"]}
     return _read(values, product)
 
 
 def _read(values: Mapping[str, Any], product: Product) -> RunSettings:
+    with named(product):
+        return RunSettings.read(values, f"distil, {product.title}")
+
+
+@contextmanager
+def named(product: Product) -> Iterator[None]:
+    """A refusal says, once, of which product it is."""
     where = f"distil, {product.title}"
     try:
-        return RunSettings.read(values, where)
-    except SettingsError as error:
-        if str(error).startswith(where):
-            raise
-        raise SettingsError(f"{where}: {error}") from None
+        yield
+    except UsageError as error:
+        said = str(error)
+        raise SettingsError(said if said.startswith(where) else f"{where}: {said}") from None
 
 
 def backbone_of(
-    product: Product, run: RunSettings, backbone: Backbone, others: dict[str, Backbone]
+    product: Product,
+    settings: PetSettings,
+    backbone: Backbone,
+    others: dict[str, Backbone],
 ) -> Backbone:
     """What a product is learned on: the recipe's backbone, or the one that it names.
 
@@ -183,11 +212,11 @@ def backbone_of(
     """
     if product.backbone is None or product.backbone == backbone.name:
         return backbone
-    if run.backbone not in others:
-        others[run.backbone] = load_backbone(
-            run.backbone, precision=run.precision, device=run.device
+    if product.backbone not in others:
+        others[product.backbone] = load_backbone(
+            product.backbone, precision=settings.precision, device=settings.device
         )
-    return others[run.backbone]
+    return others[product.backbone]
 
 
 def distil(

@@ -23,10 +23,11 @@ from softprompt.backbones.loading import load_backbone
 from softprompt.data.pool import Pool
 from softprompt.data.task import Task
 from softprompt.errors import SettingsError, UsageError
+from softprompt.inference.applied import Applied
 from softprompt.recipes.pet.course import Course
 from softprompt.recipes.pet.members import Member, member_run, untrained
 from softprompt.recipes.pet.patterns import clozes_of
-from softprompt.recipes.pet.products import backbone_of, product_run
+from softprompt.recipes.pet.products import backbone_of, named, product_run
 from softprompt.recipes.pet.report import recipe_report
 from softprompt.recipes.pet.results import RecipeRun
 from softprompt.recipes.pet.settings import ENSEMBLE, PRODUCTS, Cloze, PetSettings
@@ -37,6 +38,7 @@ from softprompt.recipes.run_file import CONFIG
 from softprompt.recipes.run_folder import DATA, DONE, REPORT, RunFolder, remove, write_text
 from softprompt.recipes.unlabelled_rows import UNLABELLED
 from softprompt.recipes.watching import Fact, Silent, Watcher
+from softprompt.text.answers import FreeText
 from softprompt.text.plain import PLAIN
 from softprompt.tuning.run import versions
 
@@ -176,22 +178,19 @@ def _check_models(
     for number, cloze in enumerate(clozes):
         run = member_run(settings, Member(number, 0, cloze, settings.seeds[0], Path("model")))
         try:
-            untrained(run, shown, backbone)
+            bare = untrained(run, shown, backbone)
             prepared = prepare(run, backbone, data)
         except UsageError as error:
             raise SettingsError(f"pattern {number + 1}, '{cloze.template}': {error}") from None
+        _check_ranked(bare)
         for warning in prepared.of_data:
             warned.setdefault(warning, []).append(str(number + 1))
     others: dict[str, Backbone] = {}
-    for product in settings.distil:
-        run = product_run(settings, product, clozes, settings.seeds[0], Path("product"))
-        if not task.labels:
-            continue
-        try:
-            own = backbone_of(product, run, backbone, others)
+    for product in settings.distil if task.labels else ():
+        with named(product):
+            own = backbone_of(product, settings, backbone, others)
+            run = product_run(settings, product, clozes, settings.seeds[0], Path("product"), own)
             prepared = prepare(run, own, data)
-        except UsageError as error:
-            raise SettingsError(f"distil, {product.title}: {error}") from None
         if not prepared.first.account.learned:
             raise SettingsError(
                 f"distil, {product.title}: method '{run.method.name}' learns nothing, so nothing of the "
@@ -203,6 +202,14 @@ def _check_models(
         for warning, numbers in warned.items()
     ]
     return others, warnings
+
+
+def _check_ranked(bare: Applied) -> None:
+    if bare.objective.prediction == "greedy" and not isinstance(bare.answers, FreeText):
+        raise SettingsError(
+            "objective.prediction: greedy writes an answer, and an ensemble averages the scores of all of "
+            "them; use rank, or leave it out"
+        )
 
 
 def _claim(folder: RunFolder, settings: PetSettings, data: RunData, overwrite: bool) -> Pool | None:
