@@ -139,6 +139,10 @@ def test_tfidf_finds_texts_with_the_same_words_in_any_language():
     assert by.cosines(["a lovely movie", "很好吃的店"]).argmax(axis=1).tolist() == [1, 2]
 
 
+def test_texts_without_a_word_are_as_far_from_everything():
+    assert similarity("tfidf", ["", " "]).cosines(["a film", ""]).tolist() == [[0, 0], [0, 0]]
+
+
 def test_a_sentence_encoder_of_an_installed_package_works_offline(
     monkeypatch: pytest.MonkeyPatch,
 ):

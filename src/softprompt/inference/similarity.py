@@ -48,7 +48,9 @@ class Tfidf:
         self._vectoriser = TfidfVectorizer(
             analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True
         )
-        self._rows = self._vectoriser.fit_transform(pool)
+        written = any(text.strip() for text in pool)
+        self._vectoriser.fit(pool if written else ["-"])  # of nothing there is no vocabulary
+        self._rows = self._vectoriser.transform(pool)
 
     def cosines(self, texts: Sequence[str]) -> Cosines:
         found = (self._vectoriser.transform(texts) @ self._rows.T).toarray()
