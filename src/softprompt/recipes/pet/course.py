@@ -148,10 +148,8 @@ class Course:
         for number in numbers:
             there = list((self._place / f"generation-{number}").glob(f"*/{MEMBER}"))
             rows += (models - len(there)) * self._member_rows(number)
-        runs = (run for _, run, _ in self._distilled)
-        return rows + sum(
-            _taught(run.training) for run in runs if not RunFolder(Path(str(run.out))).finished
-        )
+        runs = [run for _, run, _ in self._distilled]
+        return rows + sum(_taught(run.training) for run in runs if not _finished(run))
 
     def _member_rows(self, generation: int) -> float:
         """Rows of one model; without labelled ones those of generation 0 are taught nothing."""
@@ -258,7 +256,7 @@ class Course:
         found: dict[str, Outcome] = {}
         for product, run, own in self._distilled:
             title = f"{self._named}distilled into {product.title}"
-            fresh = not RunFolder(Path(str(run.out))).finished
+            fresh = not _finished(run)
             if fresh:
                 self._told.note(f"{title}{self._pace.left}")
             assert self._pool is not None
@@ -291,3 +289,7 @@ def _taught(training: TrainingSettings) -> float:
     """Rows that a fit is taught, those of an auxiliary loss among them."""
     beside = training.auxiliary.per_example if training.auxiliary.on else 0
     return training.steps * training.batch_size * (1 + beside)
+
+
+def _finished(run: RunSettings) -> bool:
+    return RunFolder(Path(str(run.out))).finished
